@@ -1,0 +1,213 @@
+// Package at is the *at system calls as astridfs uses them: relative to a
+// directory descriptor, never following a symbolic link or a magic link,
+// restarted after EINTR, with their results in the types of package vfs. It is
+// the floor under hostfs and overlay; nothing else calls the host's filesystem.
+//
+// A name given to these functions is one component that [vfs.CheckName]
+// accepts; checking it is the caller's part. Errors are bare [syscall.Errno].
+package at
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/vfs"
+)
+
+// Ident tells one inode of the host from every other that exists at the time.
+type Ident struct {
+	Dev uint64
+	Ino uint64
+}
+
+// retry calls f until it answers something else than EINTR.
+func retry(f func() error) error {
+	for {
+		if err := f(); err != syscall.EINTR {
+			return err
+		}
+	}
+}
+
+// Open opens name in dirfd. O_NOFOLLOW and O_CLOEXEC are added to flags: a
+// symbolic link is ELOOP (with O_PATH, the link itself is opened).
+func Open(dirfd int, name string, flags int, mode uint32) (fd int, err error) {
+	err = retry(func() error {
+		fd, err = unix.Openat(dirfd, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
+		return err
+	})
+	if err != nil {
+		return -1, err
+	}
+	return fd, nil
+}
+
+// OpenBeneath opens a path of several components below dirfd with openat2: no
+// component may be a symbolic or magic link (ELOOP) or lead above dirfd (EXDEV).
+func OpenBeneath(dirfd int, path string, flags int, mode uint32) (fd int, err error) {
+	how := unix.OpenHow{
+		Flags:   uint64(flags | unix.O_NOFOLLOW | unix.O_CLOEXEC),
+		Mode:    uint64(mode),
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	for {
+		fd, err = unix.Openat2(dirfd, path, &how)
+		// EAGAIN: something above was renamed while the kernel walked.
+		if err != syscall.EINTR && err != syscall.EAGAIN {
+			return fd, err
+		}
+	}
+}
+
+// Reopen opens the file behind fd, an O_PATH descriptor for instance, anew with
+// other flags. It needs /proc. The flags may hold O_TRUNC but not O_CREAT.
+func Reopen(fd int, flags int) (nfd int, err error) {
+	var buf [32]byte
+	path := appendProcFD(buf[:0], fd)
+	err = retry(func() error {
+		// The last component is a magic link of ours, so it is followed.
+		nfd, err = unix.Openat(unix.AT_FDCWD, string(path), flags&^unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return -1, err
+	}
+	return nfd, nil
+}
+
+// Stat returns the attributes of name in dirfd, and which inode it is. With an
+// empty name it is dirfd itself, which may be any descriptor. A symbolic link
+// is not followed, an automount point not triggered.
+func Stat(dirfd int, name string) (vfs.Attr, Ident, error) {
+	var st unix.Statx_t
+	flags := unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT
+	if name == "" {
+		flags |= unix.AT_EMPTY_PATH
+	}
+	for {
+		err := unix.Statx(dirfd, name, flags, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return vfs.Attr{}, Ident{}, err
+		}
+		return attrOf(&st), Ident{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino}, nil
+	}
+}
+
+func attrOf(st *unix.Statx_t) vfs.Attr {
+	a := vfs.Attr{
+		Ino: st.Ino, Size: int64(st.Size), Blocks: int64(st.Blocks), Blksize: st.Blksize,
+		Mode: uint32(st.Mode), Nlink: st.Nlink, UID: st.Uid, GID: st.Gid,
+		Atime: timeOf(st.Atime), Mtime: timeOf(st.Mtime), Ctime: timeOf(st.Ctime),
+	}
+	if st.Rdev_major != 0 || st.Rdev_minor != 0 {
+		a.Rdev = unix.Mkdev(st.Rdev_major, st.Rdev_minor)
+	}
+	if st.Mask&unix.STATX_BTIME != 0 {
+		a.Btime = timeOf(st.Btime)
+	}
+	return a
+}
+
+func timeOf(t unix.StatxTimestamp) vfs.Timespec { return vfs.Timespec{Sec: t.Sec, Nsec: t.Nsec} }
+
+// Readlink returns the target of the symbolic link name in dirfd; with an empty
+// name, of dirfd itself, an O_PATH descriptor of the link.
+func Readlink(dirfd int, name string) (string, error) {
+	var buf [vfs.PathMax + 1]byte
+	for {
+		n, err := unix.Readlinkat(dirfd, name, buf[:])
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		return string(buf[:n]), nil
+	}
+}
+
+// SetTimes sets access and modification time of name in dirfd (of dirfd itself
+// with an empty name), nil leaving one as it is.
+func SetTimes(dirfd int, name string, atime, mtime *unix.Timespec) error {
+	omit := unix.Timespec{Nsec: unix.UTIME_OMIT}
+	ts := [2]unix.Timespec{omit, omit}
+	if atime != nil {
+		ts[0] = *atime
+	}
+	if mtime != nil {
+		ts[1] = *mtime
+	}
+	flags := unix.AT_SYMLINK_NOFOLLOW
+	if name == "" {
+		flags = unix.AT_EMPTY_PATH
+	}
+	return retry(func() error { return unix.UtimesNanoAt(dirfd, name, ts[:], flags) })
+}
+
+// Chown sets the owner of name in dirfd (of dirfd itself with an empty name); -1
+// leaves an id as it is.
+func Chown(dirfd int, name string, uid, gid int) error {
+	flags := unix.AT_SYMLINK_NOFOLLOW
+	if name == "" {
+		flags |= unix.AT_EMPTY_PATH
+	}
+	return retry(func() error { return unix.Fchownat(dirfd, name, uid, gid, flags) })
+}
+
+// Chmod sets the permission bits of name in dirfd (of dirfd itself, which may
+// be an O_PATH descriptor, with an empty name). A symbolic link is EOPNOTSUPP.
+func Chmod(dirfd int, name string, mode uint32) error {
+	flags := unix.AT_SYMLINK_NOFOLLOW
+	if name == "" {
+		flags |= unix.AT_EMPTY_PATH
+	}
+	err := retry(func() error { return fchmodat2(dirfd, name, mode, flags) })
+	if err != syscall.ENOSYS {
+		return err
+	}
+	// Before Linux 6.6: by an O_PATH descriptor's entry in /proc.
+	fd := dirfd
+	if name != "" {
+		if fd, err = Open(dirfd, name, unix.O_PATH, 0); err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+	}
+	if a, _, err := Stat(fd, ""); err != nil {
+		return err
+	} else if a.IsSymlink() {
+		return syscall.EOPNOTSUPP
+	}
+	var buf [32]byte
+	path := string(appendProcFD(buf[:0], fd))
+	return retry(func() error { return unix.Chmod(path, mode&07777) })
+}
+
+func fchmodat2(dirfd int, name string, mode uint32, flags int) error {
+	p, err := unix.BytePtrFromString(name)
+	if err != nil {
+		return err
+	}
+	_, _, e := unix.Syscall6(unix.SYS_FCHMODAT2, uintptr(dirfd), uintptr(unsafe.Pointer(p)), uintptr(mode&07777), uintptr(flags), 0, 0)
+	if e != 0 {
+		return e
+	}
+	return nil
+}
+
+func appendProcFD(b []byte, fd int) []byte {
+	b = append(b, "/proc/self/fd/"...)
+	return appendInt(b, fd)
+}
+
+func appendInt(b []byte, n int) []byte {
+	if n >= 10 {
+		b = appendInt(b, n/10)
+	}
+	return append(b, byte('0'+n%10))
+}

@@ -1,0 +1,253 @@
+package vfs
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"syscall"
+)
+
+// MaxSymlinks is how many symbolic links a walk follows before it answers
+// ELOOP, as Linux does.
+const MaxSymlinks = 40
+
+// WalkFlags of [Walk].
+type WalkFlags uint8
+
+// Follow makes a walk follow a symbolic link in the last component too.
+const Follow WalkFlags = 1 << iota
+
+// Target is where a walk ended. It holds references, which Release gives back.
+type Target struct {
+	// Parent is the directory that holds, or would hold, Name. It is 0 where
+	// the path ends in no name: the root itself, or "." or "..".
+	Parent NodeID
+	Name   string
+
+	// Entry is what is there; its Node is 0 if nothing is.
+	Entry Entry
+
+	// MustBeDir says that the path ended in a slash, "." or "..", so that only
+	// a directory can be made or found there.
+	MustBeDir bool
+
+	// Path is the resolved path from the walk's root: names joined by '/', no
+	// symbolic link, "." or ".." in it, except that a last component that was
+	// not followed may be a link. "" is the root.
+	Path string
+
+	fs   FS
+	root NodeID
+}
+
+// WalkError is a walk's failure and the place where it happened.
+type WalkError struct {
+	// Path is the resolved path (see Target.Path) of the component that
+	// failed, with the rest of the path behind it as it stood. It is empty
+	// where a ".." led out of the root.
+	Path string
+	Err  error
+}
+
+func (e *WalkError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause, which has the errno.
+func (e *WalkError) Unwrap() error { return e.Err }
+
+// Exists tells whether something is there.
+func (t *Target) Exists() bool { return t.Entry.Node != 0 }
+
+// Release gives back the references that t holds. It may be called again.
+func (t *Target) Release() {
+	if t.fs == nil {
+		return
+	}
+	for _, n := range [...]NodeID{t.Parent, t.Entry.Node} {
+		if n != 0 && n != t.root {
+			t.fs.Forget(n, 1)
+		}
+	}
+	t.fs = nil
+}
+
+// Walk resolves path from the directory root, component by component. Leading
+// slashes count for nothing; ".." is the parent of the directory that has been
+// reached, after symbolic links, and never what the string suggests. Symbolic
+// links are resolved here and never by the host. A ".." above root, and an
+// absolute symbolic link, answer [ErrEscape].
+//
+// Where only the last component is missing, Walk succeeds and Entry.Node is 0;
+// with [Follow], a dangling last link leads to the place its target names.
+//
+// The caller must hold a reference to root unless it is RootID, and calls
+// Release on a successful result.
+//
+// Errors are of type *[WalkError]. Errnos: ENOENT, ENOTDIR (a component before
+// the last is missing, is no directory; or a trailing slash follows a file),
+// ELOOP, ENAMETOOLONG, EINVAL (NUL), and those of Lookup.
+func Walk(ctx context.Context, fs FS, root NodeID, path string, flags WalkFlags) (Target, error) {
+	w := walker{ctx: ctx, fs: fs, root: root}
+	w.stack = w.buf[:0]
+	t, err := w.walk(path, flags)
+	w.releaseStack()
+	if err != nil {
+		return Target{}, err
+	}
+	return t, nil
+}
+
+type walker struct {
+	ctx   context.Context
+	fs    FS
+	root  NodeID
+	links int
+	stack []step // directories below root that the walk is in
+	buf   [16]step
+}
+
+// step is a directory on the way and the name it was reached by. The walker
+// holds a reference to it.
+type step struct {
+	node NodeID
+	name string
+}
+
+func (w *walker) dir() NodeID {
+	if n := len(w.stack); n > 0 {
+		return w.stack[n-1].node
+	}
+	return w.root
+}
+
+func (w *walker) releaseStack() {
+	for _, s := range w.stack {
+		w.fs.Forget(s.node, 1)
+	}
+	w.stack = w.stack[:0]
+}
+
+// cut returns the first component of path and what follows its slashes; last
+// tells that no component follows.
+func cut(path string) (name, rest string, last, slash bool) {
+	i := strings.IndexByte(path, '/')
+	if i < 0 {
+		return path, "", true, false
+	}
+	name, rest = path[:i], strings.TrimLeft(path[i:], "/")
+	return name, rest, rest == "", true
+}
+
+func (w *walker) walk(path string, flags WalkFlags) (Target, error) {
+	path = strings.TrimLeft(path, "/")
+	for path != "" {
+		name, rest, last, slash := cut(path)
+		path = rest
+		switch name {
+		case ".":
+			continue
+		case "..":
+			if len(w.stack) == 0 {
+				return Target{}, &WalkError{Err: ErrEscape}
+			}
+			top := len(w.stack) - 1
+			w.fs.Forget(w.stack[top].node, 1)
+			w.stack = w.stack[:top]
+			continue
+		}
+		if err := CheckName(name); err != nil {
+			return Target{}, w.fail(name, rest, err)
+		}
+		e, err := w.fs.Lookup(w.ctx, w.dir(), name)
+		if err != nil {
+			if last && errors.Is(err, syscall.ENOENT) {
+				return w.target(name, Entry{Volatile: e.Volatile}, slash), nil
+			}
+			return Target{}, w.fail(name, rest, err)
+		}
+		if e.Attr.IsSymlink() && (!last || slash || flags&Follow != 0) {
+			link, err := w.readlink(e.Node)
+			if err != nil {
+				return Target{}, w.fail(name, rest, err)
+			}
+			if path = link; slash {
+				path = link + "/" + rest
+			}
+			continue
+		}
+		if last && (!slash || e.Attr.IsDir()) {
+			return w.target(name, e, slash), nil
+		}
+		if !e.Attr.IsDir() {
+			w.fs.Forget(e.Node, 1)
+			return Target{}, w.fail(name, rest, syscall.ENOTDIR)
+		}
+		w.stack = append(w.stack, step{e.Node, name})
+	}
+	return w.here()
+}
+
+// readlink gives the link's reference back and returns where it leads.
+func (w *walker) readlink(node NodeID) (string, error) {
+	defer w.fs.Forget(node, 1)
+	if w.links++; w.links > MaxSymlinks {
+		return "", syscall.ELOOP
+	}
+	link, err := w.fs.Readlink(w.ctx, node)
+	switch {
+	case err != nil:
+		return "", err
+	case link == "":
+		return "", syscall.ENOENT
+	case link[0] == '/':
+		return "", ErrEscape
+	}
+	return link, nil
+}
+
+// path joins the names of the directories that the walk is in, name and rest.
+func (w *walker) path(name, rest string) string {
+	if len(w.stack) == 0 && rest == "" {
+		return name
+	}
+	var b strings.Builder
+	for _, s := range w.stack {
+		b.WriteString(s.name)
+		b.WriteByte('/')
+	}
+	b.WriteString(name)
+	if rest != "" {
+		b.WriteByte('/')
+		b.WriteString(rest)
+	}
+	return b.String()
+}
+
+func (w *walker) fail(name, rest string, err error) error {
+	return &WalkError{Path: w.path(name, rest), Err: err}
+}
+
+// target makes the result for a name in the directory that the walk is in. The
+// reference to that directory moves from the stack to the result.
+func (w *walker) target(name string, e Entry, slash bool) Target {
+	t := Target{Parent: w.dir(), Name: name, Entry: e, MustBeDir: slash, Path: w.path(name, ""), fs: w.fs, root: w.root}
+	if n := len(w.stack); n > 0 {
+		w.stack = w.stack[:n-1]
+	}
+	return t
+}
+
+// here makes the result for a path that ends in the directory that the walk is
+// in, whose name it did not say.
+func (w *walker) here() (Target, error) {
+	t := Target{MustBeDir: true, Path: strings.TrimSuffix(w.path("", ""), "/"), fs: w.fs, root: w.root}
+	dir := w.dir()
+	a, err := w.fs.GetAttr(w.ctx, dir, nil)
+	if err != nil {
+		return Target{}, &WalkError{Path: t.Path, Err: err}
+	}
+	t.Entry = Entry{Node: dir, Attr: a}
+	if n := len(w.stack); n > 0 {
+		w.stack = w.stack[:n-1]
+	}
+	return t, nil
+}
