@@ -1,0 +1,142 @@
+package view
+
+import (
+	"context"
+	"errors"
+
+	"github.com/astridfs/astridfs/vfs"
+)
+
+// View is what a capsule sees. Its fields are set once, before it is used;
+// after that it may be used by any number of goroutines.
+type View struct {
+	// Workspace, Home and Tmp are the trees. A scheme whose tree is nil is
+	// answered with vfs.ErrCapability. The view owns none of them.
+	Workspace, Home, Tmp vfs.FS
+
+	// Gate decides about every resolved path; nil allows everything.
+	Gate vfs.Gate
+
+	// Quota counts what the capsule writes and makes; nil sets no bound.
+	Quota *Quota
+}
+
+// FS returns the tree of a scheme, or vfs.ErrCapability if the view lacks it.
+func (v *View) FS(s Scheme) (vfs.FS, error) {
+	var fs vfs.FS
+	switch s {
+	case Workspace:
+		fs = v.Workspace
+	case Home:
+		fs = v.Home
+	case Tmp:
+		fs = v.Tmp
+	}
+	if fs == nil {
+		return nil, vfs.ErrCapability
+	}
+	return fs, nil
+}
+
+// Check asks the gate about a resolved path. It answers nil or an error that
+// is vfs.ErrCapability.
+func (v *View) Check(s Scheme, path string, want vfs.Access) error {
+	if v.Gate == nil {
+		return nil
+	}
+	return v.Gate.Check(s.String(), path, want)
+}
+
+// Target is where a guest's path led: the tree, and the place in it.
+type Target struct {
+	// Target holds the references; its Path is relative to the node that the
+	// walk began at, which for Resolve is the root of the tree.
+	vfs.Target
+
+	FS     vfs.FS
+	Scheme Scheme
+
+	// Full is the resolved path from the root of the tree.
+	Full string
+}
+
+// String returns the canonical scheme path of the target.
+func (t *Target) String() string { return Format(t.Scheme, t.Full) }
+
+// Resolve turns a guest's path into a place in one of the trees and asks the
+// gate for the access want to it. As with vfs.Walk, a path whose last component
+// is missing resolves, to a Target that does not exist. The caller releases a
+// successful result.
+//
+// Errors: EINVAL for what is no path (see Parse), vfs.ErrCapability for a
+// scheme that the view lacks or a path that the gate refuses, vfs.ErrEscape,
+// vfs.ErrHidden, and the errnos of vfs.Walk.
+func (v *View) Resolve(ctx context.Context, path string, flags vfs.WalkFlags, want vfs.Access) (Target, error) {
+	s, rest, err := Parse(path)
+	if err != nil {
+		return Target{}, err
+	}
+	fs, err := v.FS(s)
+	if err != nil {
+		return Target{}, err
+	}
+	return v.resolve(ctx, s, fs, vfs.RootID, "", rest, flags, want)
+}
+
+// ResolveAt is Resolve for a path without a scheme that begins at the directory
+// dir of the tree s, and is confined to it: leading slashes count for nothing,
+// and a ".." above dir is vfs.ErrEscape. The caller holds a reference to dir.
+// It is what a WASI directory descriptor needs. The text of path is not
+// checked; a front end whose paths must be clean calls CheckText.
+//
+// Errors: as Resolve; ENOENT also where dir itself was removed.
+func (v *View) ResolveAt(ctx context.Context, s Scheme, dir vfs.NodeID, path string, flags vfs.WalkFlags, want vfs.Access) (Target, error) {
+	fs, err := v.FS(s)
+	if err != nil {
+		return Target{}, err
+	}
+	// The gate knows paths from the root, and the directory may have been
+	// renamed since it was opened.
+	var base string
+	if dir != vfs.RootID {
+		if base, err = fs.Path(ctx, dir); err != nil {
+			return Target{}, err
+		}
+	}
+	return v.resolve(ctx, s, fs, dir, base, path, flags, want)
+}
+
+func (v *View) resolve(ctx context.Context, s Scheme, fs vfs.FS, root vfs.NodeID, base, path string, flags vfs.WalkFlags, want vfs.Access) (Target, error) {
+	t, err := vfs.Walk(ctx, fs, root, path, flags)
+	if err != nil {
+		var we *vfs.WalkError
+		if !errors.As(err, &we) {
+			return Target{}, err
+		}
+		// A path that leaves the tree is at no place that could be granted.
+		if we.Path == "" && errors.Is(err, vfs.ErrEscape) {
+			return Target{}, vfs.ErrEscape
+		}
+		if denied := v.Check(s, join(base, we.Path), want); denied != nil {
+			return Target{}, denied
+		}
+		return Target{}, we.Err
+	}
+	full := join(base, t.Path)
+	if denied := v.Check(s, full, want); denied != nil {
+		t.Release()
+		return Target{}, denied
+	}
+	return Target{Target: t, FS: fs, Scheme: s, Full: full}, nil
+}
+
+// join puts a relative path behind a base; either may be empty.
+func join(base, path string) string {
+	switch {
+	case base == "":
+		return path
+	case path == "":
+		return base
+	}
+	return base + "/" + path
+}
