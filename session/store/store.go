@@ -1,0 +1,287 @@
+// Package store keeps sessions on disk: where they are, what they are called,
+// which process owns one.
+//
+// The state directory has a directory for each session:
+//
+//	NAME/session.json      what the session is (File); versioned, written atomically
+//	NAME/lock              held by the owner, and what it says of itself (Holder)
+//	NAME/sock              the owner's control socket, mode 0600
+//	NAME/layers/upper      the changes, as kernel overlayfs writes them
+//	NAME/layers/work       copy-up in the making
+//	NAME/state             fingerprints of what the changes cover
+//	NAME/tree              the worktree of a session in that mode
+//	NAME/home/PRINCIPAL    what a principal has as home://
+//	NAME/tmp/PRINCIPAL     what a principal has as tmp://
+//	NAME/audit             kept for the audit log
+//	NAME/log               what the owner reports while it runs in the background
+//
+// Names that begin with '.' are the store's own: ".cache" has compiled
+// capsules, ".new-…" a session in the making, ".gone-…" one being removed.
+// Everything is made with mode 0700 or 0600.
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/session/fault"
+)
+
+// ErrUnknown is what looking for a session that is not there answers.
+var ErrUnknown = errors.New("no such session")
+
+// Store is a state directory. It has no state of its own in memory; several
+// processes may use one at the same time.
+type Store struct {
+	dir string
+}
+
+// Session is a session on disk.
+type Session struct {
+	Dir  string // absolute
+	File File
+}
+
+// DefaultDir returns the state directory where none was given: astridfs in
+// $XDG_STATE_HOME or in ~/.local/state, and /var/lib/astridfs for root.
+func DefaultDir(getenv func(string) string, uid int) (string, error) {
+	if x := getenv("XDG_STATE_HOME"); filepath.IsAbs(x) {
+		return filepath.Join(x, "astridfs"), nil
+	}
+	if uid == 0 {
+		return "/var/lib/astridfs", nil
+	}
+	if home := getenv("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".local", "state", "astridfs"), nil
+	}
+	return "", fault.New(fault.Failed, "give one with --state-dir or ASTRIDFS_STATE_DIR",
+		"no state directory: neither XDG_STATE_HOME nor HOME is set")
+}
+
+// Open returns the store in dir, which need not exist yet. Nothing is made
+// before the first session is.
+func Open(dir string) (*Store, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{dir: resolve(abs)}, nil
+}
+
+// resolve resolves the symbolic links of the part of path that exists.
+func resolve(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	parent := filepath.Dir(path)
+	if parent == path {
+		return path
+	}
+	return filepath.Join(resolve(parent), filepath.Base(path))
+}
+
+// Dir returns the state directory: absolute, symbolic links resolved.
+func (s *Store) Dir() string { return s.dir }
+
+// CacheDir returns the directory for compiled capsules. It need not exist.
+func (s *Store) CacheDir() string { return filepath.Join(s.dir, ".cache") }
+
+// Names returns the names of all sessions, sorted.
+func (s *Store) Names() ([]string, error) {
+	entries, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if CheckName(e.Name()) != nil {
+			continue
+		}
+		if _, err := os.Lstat(filepath.Join(s.dir, e.Name(), fileName)); err == nil {
+			names = append(names, e.Name())
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Load returns the session called name. The error is [ErrUnknown] if there is
+// none, or that of a damaged session file.
+func (s *Store) Load(name string) (*Session, error) {
+	if err := CheckName(name); err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(s.dir, name)
+	f, err := readFile(dir)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return nil, fault.New(fault.Failed, "see what there is with: astridfs sessions list",
+			"no session %q in %s: %w", name, s.dir, ErrUnknown)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Session{Dir: dir, File: f}, nil
+}
+
+// Create makes the session that f describes. It appears whole or not at all.
+// The error is fs.ErrExist if there is one of that name.
+func (s *Store) Create(f File) (*Session, error) {
+	if err := CheckName(f.Name); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, fault.New(kindOf(err), "give another with --state-dir or ASTRIDFS_STATE_DIR",
+			"cannot make the state directory: %w", err)
+	}
+	tmp, err := os.MkdirTemp(s.dir, ".new-")
+	if err != nil {
+		return nil, fault.New(kindOf(err), "give another with --state-dir or ASTRIDFS_STATE_DIR",
+			"cannot write to the state directory: %w", err)
+	}
+	dir := filepath.Join(s.dir, f.Name)
+	err = populate(tmp, f)
+	if err == nil {
+		err = unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, dir, unix.RENAME_NOREPLACE)
+		if err != nil {
+			err = &fs.PathError{Op: "create session", Path: dir, Err: err}
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, removeTree(tmp))
+	}
+	if err := syncDir(s.dir); err != nil {
+		return nil, err
+	}
+	return &Session{Dir: dir, File: f}, nil
+}
+
+func kindOf(err error) fault.Kind {
+	if errors.Is(err, fs.ErrPermission) {
+		return fault.Denied
+	}
+	return fault.Failed
+}
+
+func populate(dir string, f File) error {
+	// The root of the upper layer is what the root of the mount shows: it takes
+	// after the workspace, in so far as this process may.
+	for _, sub := range []string{"layers", "layers/upper", "layers/work", "state", "home", "tmp", "audit"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
+			return err
+		}
+	}
+	if err := likeWorkspace(filepath.Join(dir, "layers/upper"), string(f.Workspace)); err != nil {
+		return err
+	}
+	return f.write(dir)
+}
+
+func likeWorkspace(dir, workspace string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(workspace, &st); err != nil {
+		return &fs.PathError{Op: "stat", Path: workspace, Err: err}
+	}
+	if os.Geteuid() == 0 {
+		if err := os.Chown(dir, int(st.Uid), int(st.Gid)); err != nil {
+			return err
+		}
+	}
+	return unix.Chmod(dir, st.Mode&0o7777)
+}
+
+// Remove deletes the session, which the caller owns by l; l ends with it.
+func (s *Store) Remove(sess *Session, l *Lock) error {
+	gone, err := os.MkdirTemp(s.dir, ".gone-")
+	if err != nil {
+		return errors.Join(err, l.Unlock())
+	}
+	err = os.Rename(sess.Dir, filepath.Join(gone, sess.File.Name))
+	if uerr := l.Unlock(); err == nil {
+		err = uerr
+	}
+	if err == nil {
+		err = syncDir(s.dir)
+	}
+	return errors.Join(err, removeTree(gone))
+}
+
+// Leftovers removes what processes that were killed left in the state directory
+// while they made or removed a session, and returns how many there were.
+func (s *Store) Leftovers() (int, error) {
+	entries, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	n := 0
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".gone-") {
+			n++
+			err = errors.Join(err, removeTree(filepath.Join(s.dir, e.Name())))
+		}
+	}
+	return n, err
+}
+
+// removeTree removes a tree that may hold directories without permissions.
+func removeTree(dir string) error {
+	if os.RemoveAll(dir) == nil {
+		return nil
+	}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if d != nil && d.IsDir() {
+			return os.Chmod(path, 0o700)
+		}
+		return err
+	})
+	if rerr := os.RemoveAll(dir); rerr != nil {
+		return fmt.Errorf("%w (%w)", rerr, errors.Join(err))
+	}
+	return nil
+}
+
+// Upper returns the directory of the upper layer.
+func (s *Session) Upper() string { return filepath.Join(s.Dir, "layers", "upper") }
+
+// Work returns the directory where copy-up happens.
+func (s *Session) Work() string { return filepath.Join(s.Dir, "layers", "work") }
+
+// State returns the directory of base fingerprints.
+func (s *Session) State() string { return filepath.Join(s.Dir, "state") }
+
+// Tree returns the directory of the git worktree.
+func (s *Session) Tree() string { return filepath.Join(s.Dir, "tree") }
+
+// Log returns the path of the owner's log.
+func (s *Session) Log() string { return filepath.Join(s.Dir, "log") }
+
+// SocketName is the control socket's name in the session's directory.
+const SocketName = "sock"
+
+// PrincipalDirs returns the directories of a principal's home:// and tmp://,
+// and makes them if they are not there.
+func (s *Session) PrincipalDirs(principal string) (home, tmp string, err error) {
+	if err := CheckPrincipal(principal); err != nil {
+		return "", "", err
+	}
+	home = filepath.Join(s.Dir, "home", principal)
+	tmp = filepath.Join(s.Dir, "tmp", principal)
+	for _, dir := range []string{home, tmp} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return "", "", err
+		}
+	}
+	return home, tmp, nil
+}
+
+// ID returns the session's identity in the source of its mounts.
+func (s *Session) ID() string { return s.File.ID }
