@@ -46,6 +46,9 @@ type WalkError struct {
 	// failed, with the rest of the path behind it as it stood. It is empty
 	// where a ".." led out of the root.
 	Path string
+	// Rest is the part of Path behind the component that failed, without the
+	// slash before it; empty if that was the last.
+	Rest string
 	Err  error
 }
 
@@ -223,7 +226,7 @@ func (w *walker) path(name, rest string) string {
 }
 
 func (w *walker) fail(name, rest string, err error) error {
-	return &WalkError{Path: w.path(name, rest), Err: err}
+	return &WalkError{Path: w.path(name, rest), Rest: rest, Err: err}
 }
 
 // target makes the result for a name in the directory that the walk is in. The

@@ -69,8 +69,9 @@ func (t *Target) String() string { return Format(t.Scheme, t.Full) }
 // successful result.
 //
 // Errors: EINVAL for what is no path (see Parse), vfs.ErrCapability for a
-// scheme that the view lacks or a path that the gate refuses, vfs.ErrEscape,
-// vfs.ErrHidden, and the errnos of vfs.Walk.
+// scheme that the view lacks or a path that the gate refuses; then those of the
+// walk, which are of type *vfs.WalkError: vfs.ErrEscape, vfs.ErrHidden and the
+// errnos of vfs.Walk.
 func (v *View) Resolve(ctx context.Context, path string, flags vfs.WalkFlags, want vfs.Access) (Target, error) {
 	s, rest, err := Parse(path)
 	if err != nil {
@@ -115,12 +116,12 @@ func (v *View) resolve(ctx context.Context, s Scheme, fs vfs.FS, root vfs.NodeID
 		}
 		// A path that leaves the tree is at no place that could be granted.
 		if we.Path == "" && errors.Is(err, vfs.ErrEscape) {
-			return Target{}, vfs.ErrEscape
+			return Target{}, err
 		}
 		if denied := v.Check(s, join(base, we.Path), want); denied != nil {
 			return Target{}, denied
 		}
-		return Target{}, we.Err
+		return Target{}, err
 	}
 	full := join(base, t.Path)
 	if denied := v.Check(s, full, want); denied != nil {
