@@ -1,0 +1,46 @@
+package hostfs
+
+import (
+	"context"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/vfs"
+	"github.com/astridfs/astridfs/vfs/at"
+)
+
+// dirHandle is an open directory.
+type dirHandle struct {
+	fs *FS
+	n  *node
+	fd int
+
+	mu sync.Mutex // held over a listing, which moves the descriptor's position
+}
+
+var _ vfs.DirHandle = (*dirHandle)(nil)
+
+// ReadDir implements vfs.DirHandle. fn must not use this handle.
+func (d *dirHandle) ReadDir(ctx context.Context, off uint64, fn func(vfs.DirEntry) bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return at.ReadDir(d.fd, off, fn)
+}
+
+// ReadDirPlus implements vfs.DirHandle. fn must not use this handle.
+func (d *dirHandle) ReadDirPlus(ctx context.Context, off uint64, fn func(vfs.DirEntry, vfs.Entry) bool) error {
+	return vfs.LookupPlus(ctx, d.fs, d.n.id, d, off, fn)
+}
+
+// Sync implements vfs.DirHandle.
+func (d *dirHandle) Sync(ctx context.Context) error {
+	return retry(func() error { return unix.Fsync(d.fd) })
+}
+
+// Close implements vfs.DirHandle.
+func (d *dirHandle) Close() error {
+	err := unix.Close(d.fd)
+	d.fs.unhold(d.n)
+	return err
+}

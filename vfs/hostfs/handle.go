@@ -1,0 +1,245 @@
+package hostfs
+
+import (
+	"context"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/vfs"
+	"github.com/astridfs/astridfs/vfs/at"
+)
+
+// maxIO is the most that one system call is asked for: what Linux does at most.
+const maxIO = 0x7ffff000
+
+// copyStep is how much is copied between two looks at the context.
+const copyStep = 64 << 20
+
+// handle is an open file. Its descriptor's offset is never used.
+type handle struct {
+	fs    *FS
+	n     *node
+	held  *held
+	flags int  // as openFlags leaves them
+	tmp   bool // from Tmpfile
+}
+
+var (
+	_ vfs.Handle      = (*handle)(nil)
+	_ vfs.Passthrough = (*handle)(nil)
+)
+
+// newHandle makes a handle of n from a descriptor, which becomes its own. The
+// caller has a reference to n.
+func (fs *FS) newHandle(n *node, fd, flags int) *handle {
+	h := &handle{fs: fs, n: n, held: newHeld(fd), flags: flags}
+	n.shard.mu.Lock()
+	n.holds++
+	n.open = append(n.open, h.held)
+	n.shard.mu.Unlock()
+	return h
+}
+
+func (h *handle) readable() bool { return h.flags&unix.O_ACCMODE != unix.O_WRONLY }
+func (h *handle) writable() bool { return h.flags&unix.O_ACCMODE != unix.O_RDONLY }
+
+// Node implements vfs.Handle.
+func (h *handle) Node() vfs.NodeID { return h.n.id }
+
+// PassthroughFD implements vfs.Passthrough: the file of a handle never changes.
+func (h *handle) PassthroughFD() (fd int, ok bool) { return h.held.fd, true }
+
+// ReadAt implements vfs.Handle.
+func (h *handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	switch {
+	case !h.readable():
+		return 0, syscall.EBADF
+	case off < 0:
+		return 0, syscall.EINVAL
+	}
+	n := 0
+	for n < len(p) {
+		k, err := unix.Pread(h.held.fd, p[n:min(len(p), n+maxIO)], off+int64(n))
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return n, err
+		}
+		n += k
+		// A short direct read can't go on where it stopped, which is not on a
+		// block boundary: the file ends there.
+		if k == 0 || h.flags&unix.O_DIRECT != 0 {
+			break
+		}
+	}
+	return n, nil
+}
+
+// WriteAt implements vfs.Handle.
+func (h *handle) WriteAt(ctx context.Context, p []byte, off int64) (n int, err error) {
+	switch {
+	case !h.writable():
+		return 0, syscall.EBADF
+	case h.flags&unix.O_APPEND != 0:
+		off = 0 // Linux appends wherever pwrite(2) is told to write
+	case off < 0:
+		return 0, syscall.EINVAL
+	}
+	if err := h.fs.clearSetID(ctx, h.n, h.held.fd); err != nil {
+		return 0, err
+	}
+	for n < len(p) {
+		k, err := unix.Pwrite(h.held.fd, p[n:min(len(p), n+maxIO)], off+int64(n))
+		if err == syscall.EINTR {
+			continue
+		}
+		if err == nil && k == 0 {
+			err = syscall.EIO
+		}
+		if err != nil {
+			if n > 0 {
+				h.fs.NodeChanged(ctx, h.n.id, true)
+			}
+			return n, err
+		}
+		n += k
+	}
+	if n > 0 {
+		h.fs.NodeChanged(ctx, h.n.id, true)
+	}
+	return n, nil
+}
+
+// Sync implements vfs.Handle.
+func (h *handle) Sync(ctx context.Context, dataOnly bool) error {
+	if dataOnly {
+		return retry(func() error { return unix.Fdatasync(h.held.fd) })
+	}
+	return retry(func() error { return unix.Fsync(h.held.fd) })
+}
+
+// Allocate implements vfs.Handle.
+func (h *handle) Allocate(ctx context.Context, mode uint32, off, size int64) error {
+	switch {
+	case !h.writable():
+		return syscall.EBADF
+	case off < 0 || size <= 0:
+		return syscall.EINVAL
+	}
+	if err := h.fs.clearSetID(ctx, h.n, h.held.fd); err != nil {
+		return err
+	}
+	if err := retry(func() error { return unix.Fallocate(h.held.fd, mode, off, size) }); err != nil {
+		return err
+	}
+	h.fs.NodeChanged(ctx, h.n.id, true)
+	return nil
+}
+
+// Seek implements vfs.Handle.
+func (h *handle) Seek(ctx context.Context, off int64, whence int) (int64, error) {
+	if whence != unix.SEEK_DATA && whence != unix.SEEK_HOLE || off < 0 {
+		return 0, syscall.EINVAL
+	}
+	return unix.Seek(h.held.fd, off, whence)
+}
+
+// CopyRange implements vfs.Handle. copy_file_range(2) shares blocks itself
+// where the host can, whole ones of a range too.
+func (h *handle) CopyRange(ctx context.Context, off int64, dst vfs.Handle, dstOff, n int64) (int64, error) {
+	d, ok := dst.(*handle)
+	switch {
+	case !ok || d.fs != h.fs:
+		return 0, syscall.EXDEV
+	case !h.readable() || !d.writable() || d.flags&unix.O_APPEND != 0:
+		return 0, syscall.EBADF
+	case off < 0 || dstOff < 0 || n < 0:
+		return 0, syscall.EINVAL
+	case off+n < off || dstOff+n < dstOff:
+		return 0, syscall.EFBIG
+	case h.n == d.n && off < dstOff+n && dstOff < off+n:
+		return 0, syscall.EINVAL
+	}
+	if err := d.fs.clearSetID(ctx, d.n, d.held.fd); err != nil {
+		return 0, err
+	}
+	done, err := int64(0), error(nil)
+	for done < n && err == nil {
+		if done > 0 && ctx.Err() != nil {
+			break // part of it is done, and is told
+		}
+		from, to := off+done, dstOff+done
+		var k int
+		k, err = unix.CopyFileRange(h.held.fd, &from, d.held.fd, &to, int(min(n-done, copyStep)), 0)
+		switch {
+		case err == syscall.EINTR:
+			err = nil
+			continue
+		case err == syscall.ENOSYS:
+			err = syscall.EOPNOTSUPP
+		}
+		if err != nil || k == 0 {
+			break
+		}
+		done += int64(k)
+	}
+	if done > 0 {
+		h.fs.NodeChanged(ctx, d.n.id, true)
+		err = nil // the next call meets it again
+	}
+	return done, err
+}
+
+func (h *handle) truncate(size int64) error {
+	return retry(func() error { return unix.Ftruncate(h.held.fd, size) })
+}
+
+// Close implements vfs.Handle.
+func (h *handle) Close() error {
+	n := h.n
+	n.shard.mu.Lock()
+	for i, o := range n.open {
+		if o == h.held {
+			n.open = append(n.open[:i], n.open[i+1:]...)
+			break
+		}
+	}
+	keep := len(n.open) == 0 && len(n.aliases) == 0 && n.pin == nil && n.refs > 0
+	n.shard.mu.Unlock()
+	if keep {
+		h.fs.keep(n, h.held.fd)
+	}
+	err := h.held.done()
+	h.fs.unhold(n)
+	return err
+}
+
+// keep pins a nameless file whose last handle is being closed, so that the
+// references to it stay good.
+func (fs *FS) keep(n *node, fd int) {
+	a, err := n.stat(fd)
+	if err != nil {
+		return // it answers ESTALE from now on
+	}
+	path, err := at.Reopen(fd, unix.O_PATH)
+	if err != nil {
+		return
+	}
+	n.shard.mu.Lock()
+	pinned := len(n.aliases) == 0 && fs.pinLocked(n, newHeld(path), &a)
+	n.shard.mu.Unlock()
+	if !pinned {
+		unix.Close(path)
+	}
+}
+
+// retry calls f until it answers something else than EINTR.
+func retry(f func() error) error {
+	for {
+		if err := f(); err != syscall.EINTR {
+			return err
+		}
+	}
+}

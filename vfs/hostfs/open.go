@@ -1,0 +1,102 @@
+package hostfs
+
+import (
+	"context"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/vfs"
+	"github.com/astridfs/astridfs/vfs/at"
+)
+
+// openFlags keeps of the flags of open(2) those that count.
+//
+// Errnos: EINVAL (both bits of the access mode).
+func openFlags(flags int) (int, error) {
+	if flags&unix.O_ACCMODE == unix.O_ACCMODE {
+		return 0, syscall.EINVAL
+	}
+	const counts = unix.O_ACCMODE | unix.O_APPEND | unix.O_TRUNC | unix.O_SYNC | unix.O_DSYNC | unix.O_DIRECT | unix.O_NOATIME
+	return flags & counts, nil
+}
+
+// Open implements vfs.FS.
+func (fs *FS) Open(ctx context.Context, id vfs.NodeID, flags int) (vfs.Handle, error) {
+	flags, err := openFlags(flags)
+	if err != nil {
+		return nil, err
+	}
+	n, err := fs.node(id)
+	if err != nil {
+		return nil, err
+	}
+	switch n.typ {
+	case unix.S_IFREG:
+	case unix.S_IFDIR:
+		return nil, syscall.EISDIR
+	case unix.S_IFLNK:
+		return nil, syscall.ELOOP
+	default:
+		return nil, syscall.ENXIO
+	}
+	s, err := fs.reach(n)
+	if err != nil {
+		return nil, err
+	}
+	// By way of a descriptor known to be of this very file, so that nothing
+	// else is opened, let alone truncated.
+	fd, err := at.Reopen(s.fd, flags)
+	if err == nil && flags&unix.O_TRUNC != 0 {
+		if err = fs.clearSetID(ctx, n, fd); err != nil {
+			unix.Close(fd)
+		}
+	}
+	s.leave()
+	if err != nil {
+		return nil, err
+	}
+	h := fs.newHandle(n, fd, flags)
+	if flags&unix.O_TRUNC != 0 {
+		fs.NodeChanged(ctx, id, true)
+	}
+	return h, nil
+}
+
+// Replace implements vfs.FS. The package comment tells why it can't be done.
+func (fs *FS) Replace(ctx context.Context, id vfs.NodeID, tmp vfs.Handle) error {
+	n, err := fs.node(id)
+	if err != nil {
+		return err
+	}
+	h, ok := tmp.(*handle)
+	switch {
+	case n.dir != nil:
+		return syscall.EISDIR
+	case n.typ != unix.S_IFREG || !ok || h.fs != fs || !h.tmp || !h.writable():
+		return syscall.EINVAL
+	}
+	return syscall.EOPNOTSUPP
+}
+
+// OpenDir implements vfs.FS.
+func (fs *FS) OpenDir(ctx context.Context, id vfs.NodeID) (vfs.DirHandle, error) {
+	n, err := fs.dirNode(id)
+	if err != nil {
+		return nil, err
+	}
+	s, err := fs.enter(n)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := at.Open(s.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	s.leave()
+	if err != nil {
+		return nil, err
+	}
+	if !n.hold() {
+		unix.Close(fd)
+		return nil, syscall.ESTALE
+	}
+	return &dirHandle{fs: fs, n: n, fd: fd}, nil
+}
