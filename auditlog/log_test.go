@@ -1,0 +1,325 @@
+package auditlog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// fill makes a log of n records in dir and closes it.
+func fill(t testing.TB, dir string, n int, rotate int64) {
+	t.Helper()
+	l, err := Open(dir, Options{Session: "s", Rotate: rotate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		r := Record{Actor: Actor{Capsule: "c", Principal: "p"}, Op: "open", Path: fmt.Sprintf("workspace://dir/%d \xff%%\"", i), Outcome: Allowed}
+		if i%7 == 0 {
+			r.Outcome, r.Error = Denied, "EACCES"
+		}
+		if err := l.Append(r, i%50 == 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWholeLogVerifies(t *testing.T) {
+	dir := t.TempDir()
+	fill(t, dir, 500, 20<<10)
+	fill(t, dir, 300, 20<<10) // opened again: the chain goes on
+	rep, err := Verify(context.Background(), dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rep.Files < 3 || rep.Checkpoints < 2 || rep.Records < 802 || rep.Signed != rep.Records-1 || rep.Torn != 0 {
+		t.Errorf("report %+v", rep)
+	}
+	if _, err := Verify(context.Background(), dir, rep.Key); err != nil {
+		t.Error(err)
+	}
+	if st, err := os.Stat(filepath.Join(dir, keyFile)); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("key file: %v, %v", st.Mode(), err)
+	}
+}
+
+// content returns all lines of a log made by fill with one file.
+func content(t *testing.T, dir string) (path string, lines [][]byte) {
+	t.Helper()
+	names, err := files(dir)
+	if err != nil || len(names) != 1 {
+		t.Fatalf("%v, %v", names, err)
+	}
+	path = filepath.Join(dir, names[0])
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path, bytes.SplitAfter(bytes.TrimSuffix(data, []byte("\n")), []byte("\n"))
+}
+
+func TestTamperingIsFound(t *testing.T) {
+	const at = 40 // index of the line that is tampered with: record 41
+	for _, c := range []struct {
+		name   string
+		tamper func(t *testing.T, dir string, lines [][]byte) [][]byte
+		seq    uint64
+		why    string
+	}{
+		{"changed", func(_ *testing.T, _ string, l [][]byte) [][]byte {
+			l[at] = bytes.Replace(l[at], []byte("dir"), []byte("djr"), 1)
+			return l
+		}, at + 1, "changed"},
+		{"changed with its hash", func(t *testing.T, _ string, l [][]byte) [][]byte {
+			r, err := ParseRecord(l[at])
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Path = "workspace://innocent"
+			l[at], _ = r.appendLine(nil)
+			return l
+		}, at + 2, "does not follow"},
+		{"missing", func(_ *testing.T, _ string, l [][]byte) [][]byte { return append(l[:at:at], l[at+1:]...) }, at + 1, "missing"},
+		{"doubled", func(_ *testing.T, _ string, l [][]byte) [][]byte {
+			return append(l[:at+1:at+1], l[at:]...)
+		}, at + 2, "doubled"},
+		{"swapped", func(_ *testing.T, _ string, l [][]byte) [][]byte { l[at], l[at+1] = l[at+1], l[at]; return l }, at + 1, "missing"},
+		{"end cut off", func(_ *testing.T, _ string, l [][]byte) [][]byte { return l[:at] }, at + 1, "missing"},
+		{"emptied", func(_ *testing.T, _ string, _ [][]byte) [][]byte { return nil }, 1, "missing"},
+		{"foreign", func(t *testing.T, _ string, l [][]byte) [][]byte {
+			other := t.TempDir()
+			fill(t, other, 100, 0)
+			_, lines := content(t, other)
+			return lines
+		}, 1, "foreign"},
+		{"garbage", func(_ *testing.T, _ string, l [][]byte) [][]byte { l[at] = []byte("garbage\n"); return l }, at + 1, "not a record"},
+		{"not canonical", func(_ *testing.T, _ string, l [][]byte) [][]byte {
+			l[at] = append([]byte(" "), l[at]...)
+			return l
+		}, at + 1, "not as this program writes it"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			fill(t, dir, 100, 0)
+			rep, err := Verify(context.Background(), dir, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			path, lines := content(t, dir)
+			if err := os.WriteFile(path, bytes.Join(c.tamper(t, dir, lines), nil), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err = Verify(context.Background(), dir, rep.Key)
+			var broken *BrokenError
+			if !errors.As(err, &broken) || broken.Seq != c.seq || !strings.Contains(broken.Why, c.why) {
+				t.Errorf("Verify: %v; want record %d, %q", err, c.seq, c.why)
+			}
+		})
+	}
+}
+
+// TestCutAtEveryByte: whatever a crash leaves of the last records, the log
+// opens again with every whole record, and goes on.
+func TestCutAtEveryByte(t *testing.T) {
+	dir := t.TempDir()
+	fill(t, dir, 3, 0)
+	path, lines := content(t, dir)
+	key, err := os.ReadFile(filepath.Join(dir, keyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := bytes.Join(lines, nil)
+	for cut := range len(whole) + 1 {
+		at := filepath.Join(t.TempDir(), "log")
+		if err := os.Mkdir(at, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		// No head file: the crash came before it was written.
+		if err := errors.Join(os.WriteFile(filepath.Join(at, keyFile), key, 0o600),
+			os.WriteFile(filepath.Join(at, filepath.Base(path)), whole[:cut], 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		kept := bytes.Count(whole[:cut], []byte("\n"))
+		rep, err := Verify(context.Background(), at, nil)
+		if err != nil || rep.Records != uint64(kept) {
+			t.Fatalf("cut at %d: before opening: %+v, %v", cut, rep, err)
+		}
+		l, err := Open(at, Options{Session: "s"})
+		if err != nil {
+			t.Fatalf("cut at %d: %v", cut, err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		rep, err = Verify(context.Background(), at, nil)
+		if err != nil || rep.Records != uint64(kept)+2 || rep.Torn != 0 {
+			t.Fatalf("cut at %d: after opening: %+v, %v; kept %d", cut, rep, err, kept)
+		}
+	}
+}
+
+// TestCutBehindHead: a log that ends before what was signed is refused.
+func TestCutBehindHead(t *testing.T) {
+	dir := t.TempDir()
+	fill(t, dir, 20, 0)
+	path, lines := content(t, dir)
+	if err := os.WriteFile(path, bytes.Join(lines[:10], nil), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var broken *BrokenError
+	if _, err := Open(dir, Options{Session: "s"}); !errors.As(err, &broken) || broken.Seq != 11 {
+		t.Errorf("Open: %v", err)
+	}
+}
+
+func TestConcurrentAppend(t *testing.T) {
+	dir := t.TempDir()
+	l, err := Open(dir, Options{Session: "s", Rotate: 64 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for g := range 16 {
+		wg.Go(func() {
+			for i := range 200 {
+				if err := l.Append(Record{Op: "stat", Path: fmt.Sprintf("workspace://%d/%d", g, i), Outcome: Allowed}, i%40 == 0); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := l.Flush(); err != nil {
+		t.Error(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	rep, err := Verify(context.Background(), dir, l.PublicKey())
+	if err != nil || rep.Records < 16*200 {
+		t.Fatalf("%+v, %v", rep, err)
+	}
+}
+
+// TestDurableIsOnDisk: when a durable Append returns, the record is in the file.
+func TestDurableIsOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	l, err := Open(dir, Options{Session: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for i := range 20 {
+		path := fmt.Sprintf("workspace://secret-%d", i)
+		if err := l.Append(Record{Op: "open", Path: path, Outcome: Denied, Error: "EACCES"}, true); err != nil {
+			t.Fatal(err)
+		}
+		names, err := files(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(filepath.Join(dir, names[len(names)-1]))
+		if err != nil || !bytes.Contains(data, []byte(`"`+path+`"`)) {
+			t.Fatalf("%s is not in the file when Append returns (%v)", path, err)
+		}
+	}
+}
+
+// TestUnwritableLogStopsEverything: once a record could not be written, nothing
+// is accepted any more.
+func TestUnwritableLogStopsEverything(t *testing.T) {
+	dir := t.TempDir()
+	l, err := Open(dir, Options{Session: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.mu.Lock() // the writer waits for records and does not touch its file
+	old := l.file
+	l.file = full
+	l.mu.Unlock()
+	defer old.Close()
+	if err := l.Append(Record{Op: "open", Outcome: Denied}, true); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("durable Append on a full disk: %v", err)
+	}
+	if err := l.Append(Record{Op: "open", Outcome: Allowed}, false); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("the next Append: %v", err)
+	}
+	if err := l.Close(); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+func TestKeyReadableByOthersIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	fill(t, dir, 1, 0)
+	path := filepath.Join(dir, keyFile)
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, Options{Session: "s"}); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("Open: %v", err)
+	}
+}
+
+func FuzzParseRecord(f *testing.F) {
+	r := Record{Seq: 3, Time: time.Unix(1, 2), Session: "s", Actor: Actor{UID: 1, PID: 2, Program: "p"}, Op: "rename", Path: "a\xff%", To: "b\n", Written: 7, Outcome: Failed, Error: "ENOENT"}
+	line, _ := r.appendLine(nil)
+	f.Add(line)
+	f.Add([]byte(`{"v":1}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		r, err := ParseRecord(line)
+		if err != nil {
+			return
+		}
+		again, h := r.appendLine(nil)
+		if !bytes.Equal(bytes.TrimSuffix(again, []byte("\n")), bytes.TrimSuffix(line, []byte("\n"))) || h != r.Hash {
+			t.Fatalf("%q prints as %q", line, again)
+		}
+	})
+}
+
+func FuzzEscapePath(f *testing.F) {
+	f.Add("a%b\xff\u00e9\n")
+	f.Fuzz(func(t *testing.T, s string) {
+		e := EscapePath(s)
+		got, err := UnescapePath(e)
+		if err != nil || got != s {
+			t.Fatalf("%q -> %q -> %q, %v", s, e, got, err)
+		}
+		if strings.ContainsFunc(e, func(r rune) bool { return r < 0x20 || r == 0xfffd && !strings.ContainsRune(s, 0xfffd) }) {
+			t.Fatalf("%q holds what should be escaped", e)
+		}
+	})
+}
+
+func BenchmarkAppend(b *testing.B) {
+	l, err := Open(b.TempDir(), Options{Session: "s"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := l.Append(Record{Actor: Actor{Capsule: "c"}, Op: "stat", Path: "workspace://src/main.go", Outcome: Allowed}, false); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
