@@ -1,0 +1,175 @@
+package overlay
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+
+	"github.com/astridfs/astridfs/vfs"
+)
+
+// The base log on disk:
+//
+//	file   = magic record*
+//	record = length u32, crc of length u32, crc of payload u32, payload
+//	payload= kind u8, fields
+//
+// Integers are little-endian, checksums CRC-32C. Fields by kind, a path being
+// all that is left of the payload unless it says its length:
+//
+//	baseFirst, baseSet: mode u32, uid u32, gid u32, size u64,
+//	                    mtime s64 u32, ctime s64 u32, ino u64, dev u64, path
+//	baseClear, baseClearTree: path
+//	baseMove: length of the first path u32, from, to
+//
+// A record whose own length is good and that is cut short by the end of the
+// file, or whose payload is bad and ends with the file, is a torn tail; so is
+// a tail of zeros. Anything else that does not fit is damage.
+const (
+	baseMagic      = "astridfs base 1\n"
+	baseHeaderLen  = 12
+	baseFixedLen   = 1 + 4*3 + 8 + 12*2 + 8*2
+	baseMaxPath    = 1 << 20 // bytes
+	baseMaxPayload = 3 << 20
+)
+
+// Kinds of record. The first baseFirst of a path counts until it is cleared; a
+// baseSet replaces what there is.
+const (
+	baseFirst baseKind = 1 + iota
+	baseSet
+	baseClear     // one path
+	baseClearTree // a path and all below
+	baseMove      // a path and all below are at another path now
+)
+
+type baseKind uint8
+
+// fingerprint is what a lower entry looked like. Dev is 0 for the device of
+// the layer's root, whose number may change from boot to boot.
+type fingerprint struct {
+	mode, uid, gid uint32
+	size           int64
+	mtime, ctime   vfs.Timespec
+	ino, dev       uint64
+}
+
+// baseRecord is one record of the log.
+type baseRecord struct {
+	kind  baseKind
+	path  string
+	to    string      // of baseMove
+	print fingerprint // of baseFirst and baseSet
+}
+
+var (
+	errBaseTorn    = errors.New("torn tail")
+	errBaseDamaged = errors.New("damaged record")
+	crcTable       = crc32.MakeTable(crc32.Castagnoli)
+)
+
+// appendBase appends the encoding of r to b.
+func appendBase(b []byte, r *baseRecord) []byte {
+	start := len(b)
+	b = append(b, make([]byte, baseHeaderLen)...)
+	b = append(b, byte(r.kind))
+	le := binary.LittleEndian
+	switch r.kind {
+	case baseFirst, baseSet:
+		p := &r.print
+		b = le.AppendUint32(b, p.mode)
+		b = le.AppendUint32(b, p.uid)
+		b = le.AppendUint32(b, p.gid)
+		b = le.AppendUint64(b, uint64(p.size))
+		for _, t := range [...]vfs.Timespec{p.mtime, p.ctime} {
+			b = le.AppendUint64(b, uint64(t.Sec))
+			b = le.AppendUint32(b, t.Nsec)
+		}
+		b = le.AppendUint64(b, p.ino)
+		b = le.AppendUint64(b, p.dev)
+		b = append(b, r.path...)
+	case baseMove:
+		b = le.AppendUint32(b, uint32(len(r.path)))
+		b = append(b, r.path...)
+		b = append(b, r.to...)
+	default:
+		b = append(b, r.path...)
+	}
+	head, payload := b[start:start+baseHeaderLen], b[start+baseHeaderLen:]
+	le.PutUint32(head, uint32(len(payload)))
+	le.PutUint32(head[4:], crc32.Checksum(head[:4], crcTable))
+	le.PutUint32(head[8:], crc32.Checksum(payload, crcTable))
+	return b
+}
+
+// parseBase reads the record at the head of b, which reaches to the end of the
+// file if final is set. It returns how long the record is, 0 with no error
+// where b is too short to tell and more is to come.
+func parseBase(b []byte, final bool) (r baseRecord, size int, err error) {
+	short := func() (baseRecord, int, error) {
+		if final {
+			return baseRecord{}, 0, errBaseTorn
+		}
+		return baseRecord{}, 0, nil
+	}
+	if len(b) < baseHeaderLen {
+		return short()
+	}
+	le := binary.LittleEndian
+	n := le.Uint32(b)
+	if n == 0 || n > baseMaxPayload || crc32.Checksum(b[:4], crcTable) != le.Uint32(b[4:]) {
+		if final && len(bytes.Trim(b, "\x00")) == 0 {
+			return baseRecord{}, 0, errBaseTorn
+		}
+		return baseRecord{}, 0, errBaseDamaged
+	}
+	size = baseHeaderLen + int(n)
+	if len(b) < size {
+		return short()
+	}
+	payload := b[baseHeaderLen:size]
+	if crc32.Checksum(payload, crcTable) != le.Uint32(b[8:]) {
+		if final && len(b) == size {
+			return baseRecord{}, 0, errBaseTorn
+		}
+		return baseRecord{}, 0, errBaseDamaged
+	}
+	if !r.decode(payload) {
+		return baseRecord{}, 0, errBaseDamaged
+	}
+	return r, size, nil
+}
+
+// decode reads a payload whose checksum is good.
+func (r *baseRecord) decode(b []byte) bool {
+	le := binary.LittleEndian
+	r.kind = baseKind(b[0])
+	switch r.kind {
+	case baseFirst, baseSet:
+		if len(b) < baseFixedLen {
+			return false
+		}
+		p := &r.print
+		p.mode, p.uid, p.gid = le.Uint32(b[1:]), le.Uint32(b[5:]), le.Uint32(b[9:])
+		p.size = int64(le.Uint64(b[13:]))
+		p.mtime = vfs.Timespec{Sec: int64(le.Uint64(b[21:])), Nsec: le.Uint32(b[29:])}
+		p.ctime = vfs.Timespec{Sec: int64(le.Uint64(b[33:])), Nsec: le.Uint32(b[41:])}
+		p.ino, p.dev = le.Uint64(b[45:]), le.Uint64(b[53:])
+		r.path = string(b[baseFixedLen:])
+	case baseClear, baseClearTree:
+		r.path = string(b[1:])
+	case baseMove:
+		if len(b) < 5 {
+			return false
+		}
+		n := le.Uint32(b[1:])
+		if uint64(n) > uint64(len(b)-5) {
+			return false
+		}
+		r.path, r.to = string(b[5:5+n]), string(b[5+n:])
+	default:
+		return false
+	}
+	return true
+}

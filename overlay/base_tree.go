@@ -1,0 +1,120 @@
+package overlay
+
+import "strings"
+
+// baseTree holds fingerprints by path while a change set is made. It is a tree
+// of names, so that clearing or moving a directory costs its depth and not the
+// size of the log. It is for one goroutine.
+type baseTree struct {
+	print *fingerprint
+	sub   map[string]*baseTree
+}
+
+// find returns the tree at path, or nil.
+func (t *baseTree) find(path string) *baseTree {
+	if path == "" {
+		return t
+	}
+	for name := range strings.SplitSeq(path, "/") {
+		if t = t.sub[name]; t == nil {
+			return nil
+		}
+	}
+	return t
+}
+
+// get returns the fingerprint recorded for path, or nil.
+func (t *baseTree) get(path string) *fingerprint {
+	if t = t.find(path); t == nil {
+		return nil
+	}
+	return t.print
+}
+
+// make returns the tree at path, growing it if need be.
+func (t *baseTree) make(path string) *baseTree {
+	if path == "" {
+		return t
+	}
+	for name := range strings.SplitSeq(path, "/") {
+		next := t.sub[name]
+		if next == nil {
+			next = &baseTree{}
+			if t.sub == nil {
+				t.sub = make(map[string]*baseTree)
+			}
+			t.sub[name] = next
+		}
+		t = next
+	}
+	return t
+}
+
+// take cuts off the tree at path and returns it, or nil.
+func (t *baseTree) take(path string) *baseTree {
+	if path == "" {
+		whole := *t
+		*t = baseTree{}
+		return &whole
+	}
+	dir, name := t, path
+	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+		dir, name = t.find(path[:i]), path[i+1:]
+	}
+	if dir == nil {
+		return nil
+	}
+	cut := dir.sub[name]
+	delete(dir.sub, name)
+	return cut
+}
+
+// apply does what a record says.
+func (t *baseTree) apply(r *baseRecord) {
+	switch r.kind {
+	case baseFirst:
+		if at := t.make(r.path); at.print == nil {
+			p := r.print
+			at.print = &p
+		}
+	case baseSet:
+		p := r.print
+		t.make(r.path).print = &p
+	case baseClear:
+		if at := t.find(r.path); at != nil {
+			at.print = nil
+			if len(at.sub) == 0 {
+				t.take(r.path)
+			}
+		}
+	case baseClearTree:
+		t.take(r.path)
+	case baseMove:
+		if moved := t.take(r.path); moved != nil {
+			*t.make(r.to) = *moved
+		}
+	}
+}
+
+// each calls fn for every fingerprint at and below t, whose own path is path.
+func (t *baseTree) each(path string, fn func(path string, p *fingerprint) error) error {
+	if t.print != nil {
+		if err := fn(path, t.print); err != nil {
+			return err
+		}
+	}
+	for name, sub := range t.sub {
+		if err := sub.each(joinPath(path, name), fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// joinPath returns the path of name in the directory path.
+func joinPath(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "/" + name
+}
