@@ -31,12 +31,13 @@ func openTestBase(t *testing.T, dir string) *baseLog {
 
 func tryOpenBase(t *testing.T, dir string) (*baseLog, error) {
 	t.Helper()
-	fd, err := unix.Open(dir, unix.O_DIRECTORY|unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	b, err := openBase(dir)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	defer unix.Close(fd)
-	return openBase(fd, 0, at.Ident{Dev: 7, Ino: 2})
+	l := b.(*baseLog)
+	l.attach(0, at.Ident{Dev: 7, Ino: 2})
+	return l, nil
 }
 
 func baseMap(t *testing.T, l *baseLog) map[string]fingerprint {

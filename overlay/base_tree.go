@@ -98,13 +98,20 @@ func (t *baseTree) apply(r *baseRecord) {
 
 // each calls fn for every fingerprint at and below t, whose own path is path.
 func (t *baseTree) each(path string, fn func(path string, p *fingerprint) error) error {
+	return t.visit([]byte(path), fn)
+}
+
+func (t *baseTree) visit(path []byte, fn func(path string, p *fingerprint) error) error {
 	if t.print != nil {
-		if err := fn(path, t.print); err != nil {
+		if err := fn(string(path), t.print); err != nil {
 			return err
 		}
 	}
+	if len(path) > 0 {
+		path = append(path, '/')
+	}
 	for name, sub := range t.sub {
-		if err := sub.each(joinPath(path, name), fn); err != nil {
+		if err := sub.visit(append(path, name...), fn); err != nil {
 			return err
 		}
 	}
