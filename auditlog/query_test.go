@@ -1,0 +1,159 @@
+package auditlog
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func sample(t *testing.T) (string, *Log) {
+	t.Helper()
+	dir := t.TempDir()
+	now := time.Unix(1000, 0)
+	l, err := Open(dir, Options{Session: "s", Now: func() time.Time { now = now.Add(time.Second); return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []Record{
+		{Actor: Actor{Capsule: "lint", Principal: "ann"}, Op: "open", Path: "workspace://src/a.go", Outcome: Allowed},
+		{Actor: Actor{Capsule: "lint", Principal: "ann"}, Op: "open", Path: "workspace://.env", Outcome: Denied, Error: "EACCES"},
+		{Actor: Actor{UID: 7, PID: 9, Program: "vim"}, Op: "rename", Path: "workspace://src/b.go", To: "workspace://docs/b.go", Outcome: Allowed},
+		{Actor: Actor{UID: 7, PID: 9, Program: "vim"}, Op: "unlink", Path: "workspace://src-old/x", Outcome: Failed, Error: "ENOENT"},
+	} {
+		if err := l.Append(r, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return dir, l
+}
+
+func TestFilter(t *testing.T) {
+	dir, l := sample(t)
+	defer l.Close()
+	var renamed time.Time
+	if err := Read(context.Background(), dir, Filter{Ops: []string{"rename"}}, func(r Record) error { renamed = r.Time; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		f    Filter
+		want []string
+	}{
+		{"path and below", Filter{Path: "workspace://src"}, []string{"open workspace://src/a.go", "rename workspace://src/b.go"}},
+		{"target of a rename", Filter{Path: "workspace://docs/"}, []string{"rename workspace://src/b.go"}},
+		{"pattern", Filter{Path: "workspace://*/*.go"}, []string{"open workspace://src/a.go", "rename workspace://src/b.go"}},
+		{"operation", Filter{Ops: []string{"unlink", "rename"}}, []string{"rename workspace://src/b.go", "unlink workspace://src-old/x"}},
+		{"actor", Filter{Actor: "ann"}, []string{"open workspace://src/a.go", "open workspace://.env"}},
+		{"program", Filter{Actor: "vim", Outcome: Failed}, []string{"unlink workspace://src-old/x"}},
+		{"denied", Filter{Outcome: Denied}, []string{"open workspace://.env"}},
+		{"time", Filter{Path: "workspace://", Since: renamed, Until: renamed.Add(1)}, []string{"rename workspace://src/b.go"}},
+	} {
+		if err := c.f.Validate(); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		var got []string
+		if err := Read(context.Background(), dir, c.f, func(r Record) error { got = append(got, r.Op+" "+r.Path); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != len(c.want) {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+			continue
+		}
+		for i := range got {
+			if got[i] != c.want[i] {
+				t.Errorf("%s: %q, want %q", c.name, got, c.want)
+			}
+		}
+	}
+	for _, f := range []Filter{{Path: "a[", Ops: nil}, {Outcome: "maybe"}} {
+		if f.Validate() == nil {
+			t.Errorf("%+v is accepted", f)
+		}
+	}
+}
+
+func TestFollowSeesWhatComes(t *testing.T) {
+	dir, l := sample(t)
+	defer l.Close()
+	rep, err := Verify(context.Background(), dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	seen := make(chan Record, 10)
+	done := make(chan error, 1)
+	go func() {
+		done <- Follow(ctx, dir, Filter{Ops: []string{"mkdir"}}, rep.Records, func(r Record) error { seen <- r; return nil })
+	}()
+	for _, p := range []string{"workspace://one", "workspace://two"} {
+		if err := l.Append(Record{Op: "mkdir", Path: p, Outcome: Allowed}, true); err != nil {
+			t.Fatal(err)
+		}
+		if r := <-seen; r.Path != p {
+			t.Errorf("followed %q, want %q", r.Path, p)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestExports(t *testing.T) {
+	dir, l := sample(t)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := WriteJSONL(context.Background(), dir, Filter{}, &out); err != nil {
+		t.Fatal(err)
+	}
+	names, err := files(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, names[0]))
+	if err != nil || !bytes.Equal(raw, out.Bytes()) {
+		t.Errorf("the export differs from the log (%v)", err)
+	}
+	out.Reset()
+	if err := WriteOTel(context.Background(), dir, Filter{Outcome: Denied}, &out); err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		ResourceLogs []struct {
+			ScopeLogs []struct {
+				LogRecords []struct {
+					TimeUnixNano   string
+					SeverityNumber int
+					Attributes     []struct {
+						Key   string
+						Value struct{ StringValue string }
+					}
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	rec := doc.ResourceLogs[0].ScopeLogs[0].LogRecords
+	if len(rec) != 1 || rec[0].SeverityNumber != 13 || rec[0].TimeUnixNano == "" {
+		t.Fatalf("%s", out.Bytes())
+	}
+	found := false
+	for _, a := range rec[0].Attributes {
+		found = found || a.Key == "file.path" && a.Value.StringValue == "workspace://.env"
+	}
+	if !found {
+		t.Errorf("no path in %s", out.Bytes())
+	}
+}
