@@ -157,6 +157,8 @@ func (c call) pathSymlink() Errno {
 	}
 	defer t.Release()
 	switch {
+	case t.slash && t.there() && !t.isDir():
+		return ENOTDIR // Linux has EEXIST; this is what the suite of preview1 asks of a Unix
 	case t.there():
 		return EEXIST
 	case t.slash || target == "":
