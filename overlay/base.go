@@ -41,45 +41,24 @@ type baseLog struct {
 
 var _ baseRecorder = (*baseLog)(nil)
 
-// openBase opens the log in the directory state, cuts a torn tail, and
-// compacts the file if it is mostly garbage. Without a state directory nothing
-// is recorded, and a commit takes every entry of the workspace that is in its
-// way for a conflict.
-func openBase(state string) (baseRecorder, error) {
-	if state == "" {
-		return noBase{}, nil
+// openBase opens the log in the open directory stateDir, which it does not
+// keep, cuts a torn tail, and compacts the file if it is mostly garbage. bottom
+// is the index of the bottom layer, root what its root directory is.
+func openBase(stateDir int, bottom int, root at.Ident) (*baseLog, error) {
+	if err := at.Unlink(stateDir, baseNewName, 0); err != nil && err != syscall.ENOENT {
+		return nil, fmt.Errorf("%s: %w", baseNewName, err)
 	}
-	dir, err := unix.Open(state, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := at.Open(stateDir, baseName, unix.O_RDWR|unix.O_CREAT|unix.O_APPEND, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("state directory %s: %w", state, err)
+		return nil, fmt.Errorf("%s: %w", baseName, err)
 	}
-	defer unix.Close(dir)
-	if err := unix.Unlinkat(dir, baseNewName, 0); err != nil && err != syscall.ENOENT {
-		return nil, fmt.Errorf("%s: %s: %w", state, baseNewName, err)
-	}
-	fd, err := at.Open(dir, baseName, unix.O_RDWR|unix.O_CREAT|unix.O_APPEND, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %s: %w", state, baseName, err)
-	}
-	l := &baseLog{fd: fd}
-	if err := l.recover(dir); err != nil {
+	l := &baseLog{bottom: bottom, dev: root.Dev, fd: fd}
+	if err := l.recover(stateDir); err != nil {
 		unix.Close(l.fd)
-		return nil, fmt.Errorf("%s: %s: %w", state, baseName, err)
+		return nil, fmt.Errorf("%s: %w", baseName, err)
 	}
 	return l, nil
 }
-
-// closeBase closes what openBase returned.
-func closeBase(b baseRecorder) error {
-	if l, ok := b.(*baseLog); ok {
-		return l.close()
-	}
-	return nil
-}
-
-// attach tells the log which layer is the bottom one and what its root is,
-// before the first record.
-func (l *baseLog) attach(bottom int, root at.Ident) { l.bottom, l.dev = bottom, root.Dev }
 
 // recover checks the file and makes it ready to be appended to.
 func (l *baseLog) recover(stateDir int) error {

@@ -31,13 +31,12 @@ func openTestBase(t *testing.T, dir string) *baseLog {
 
 func tryOpenBase(t *testing.T, dir string) (*baseLog, error) {
 	t.Helper()
-	b, err := openBase(dir)
+	fd, err := unix.Open(dir, unix.O_DIRECTORY|unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		t.Fatal(err)
 	}
-	l := b.(*baseLog)
-	l.attach(0, at.Ident{Dev: 7, Ino: 2})
-	return l, nil
+	defer unix.Close(fd)
+	return openBase(fd, 0, at.Ident{Dev: 7, Ino: 2})
 }
 
 func baseMap(t *testing.T, l *baseLog) map[string]fingerprint {
