@@ -1,0 +1,157 @@
+package fusefs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/vfs"
+)
+
+const (
+	// maxWrite is the largest read or write request, in bytes; the kernel's own
+	// limit unless an administrator raised it.
+	maxWrite = 1 << 20
+	// maxBackground bounds the requests nobody waits for: readahead, releases.
+	maxBackground = 128
+	// readAheadKB is how far the kernel reads ahead, where we may set it.
+	readAheadKB = 1024
+)
+
+// Mount serves fs at mountpoint, an empty directory, until it is unmounted. When
+// it returns without an error the mount answers. Root mounts directly, anyone
+// else by fusermount3. The filesystem must outlive the mount.
+//
+// Errors are of type *[MountError] where one of its kinds fits.
+func Mount(fs vfs.FS, mountpoint string, opt Options) (*Server, error) {
+	opt.setDefaults()
+	path, err := checkMountpoint(mountpoint)
+	if err != nil {
+		return nil, err
+	}
+	r := newRawFS(fs, opt)
+	root, err := fs.GetAttr(&request{caller: vfs.Caller{Origin: r.notify}}, vfs.RootID, nil)
+	if err != nil {
+		return nil, fmt.Errorf("root of the filesystem: %w", err)
+	}
+	if !root.IsDir() {
+		return nil, fmt.Errorf("root of the filesystem: %w", syscall.ENOTDIR)
+	}
+
+	mount := mountHelper
+	if os.Geteuid() == 0 {
+		mount = mountDirect
+	}
+	fd, err := mount(path, &opt)
+	if err != nil {
+		return nil, err
+	}
+	// go-fuse takes the descriptor over. By this name of the mountpoint it knows
+	// that it is none of its business, and will not open files below it.
+	server, err := fuse.NewServer(r, "/dev/fd/"+strconv.Itoa(fd), mountOptions(r, root.Volatile))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("starting the connection: %w", err), unmount(path, true))
+	}
+	s := &Server{raw: r, path: path}
+	if m, ok, err := mountAt(path); err == nil && ok && m.Type == fsType {
+		s.conn = m.ConnID
+		setReadAhead(m.ConnID)
+	}
+	r.notify.start(fs)
+	go server.Serve()
+	return s, nil
+}
+
+func mountOptions(r *rawFS, volatile bool) *fuse.MountOptions {
+	o := &fuse.MountOptions{
+		AllowOther:    r.opt.AllowOther,
+		FsName:        r.opt.FSName,
+		Name:          subtype,
+		MaxWrite:      maxWrite,
+		MaxBackground: maxBackground,
+		Debug:         r.opt.Debug,
+		Logger:        log.New(logWriter{r.opt.Log}, "", 0),
+		PanicHandler:  r.panicked,
+		// Nothing is read by descriptor, so pipes would only cost.
+		DisableSplice:            true,
+		EnableSymlinkCaching:     true,
+		EnableAcl:                r.opt.AllowOther,
+		ExplicitDataCacheControl: !volatile,
+		// O_TRUNC comes with the open; setuid bits are cleared here, so that
+		// the kernel need not ask for security.capability before each write;
+		// direct I/O runs in parallel.
+		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_ASYNC_DIO,
+	}
+	if r.opt.NoPassthrough {
+		o.DisabledCapabilities |= fuse.CAP_PASSTHROUGH
+	}
+	return o
+}
+
+// setReadAhead lets the kernel read ahead by whole requests of ours; the
+// protocol caps what it takes at the start. Only root may, and it is no matter
+// if it cannot be had.
+func setReadAhead(conn uint64) {
+	path := fmt.Sprintf("/sys/class/bdi/0:%d/read_ahead_kb", conn)
+	_ = os.WriteFile(path, strconv.AppendInt(nil, readAheadKB, 10), 0)
+}
+
+// checkMountpoint returns the resolved path of a directory that can be mounted
+// on.
+func checkMountpoint(mountpoint string) (string, error) {
+	fail := func(kind, err error, hint string) (string, error) {
+		return "", &MountError{Path: mountpoint, Kind: kind, Err: err, Hint: hint}
+	}
+	path, err := resolve(mountpoint)
+	switch {
+	case errors.Is(err, syscall.ENOENT):
+		return fail(ErrMountpointMissing, nil, "make the directory")
+	case errors.Is(err, syscall.ENOTDIR):
+		return fail(ErrNotDirectory, nil, "give a directory")
+	case errors.Is(err, syscall.ENOTCONN):
+		return fail(ErrStale, err, "it lies below a dead mount; unmount that (umount -l)")
+	case err != nil:
+		return fail(nil, err, "")
+	}
+	m, ok, err := mountAt(path)
+	if err != nil {
+		return fail(nil, err, "")
+	}
+	if ok {
+		if isStale(path) {
+			return fail(ErrStale, nil, "unmount it (fusermount3 -u -z, as root umount -l)")
+		}
+		return fail(ErrAlreadyMounted, fmt.Errorf("%s of type %s", m.Source, m.Type), "unmount it or take another directory")
+	}
+	var st unix.Stat_t
+	switch err := unix.Stat(path, &st); {
+	case err == syscall.ENOENT:
+		return fail(ErrMountpointMissing, nil, "make the directory")
+	case err == syscall.ENOTCONN:
+		return fail(ErrStale, err, "unmount it (fusermount3 -u -z, as root umount -l)")
+	case err != nil:
+		return fail(nil, err, "")
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return fail(ErrNotDirectory, nil, "give a directory")
+	}
+	d, err := os.Open(path)
+	if err != nil {
+		return fail(nil, err, "")
+	}
+	defer d.Close()
+	switch _, err := d.Readdirnames(1); {
+	case err == nil:
+		return fail(ErrNotEmpty, nil, "take an empty directory; the mount would hide what is in it")
+	case !errors.Is(err, io.EOF):
+		return fail(nil, err, "")
+	}
+	return filepath.Clean(path), nil
+}

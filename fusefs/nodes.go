@@ -1,0 +1,186 @@
+package fusefs
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/astridfs/astridfs/vfs"
+)
+
+// node is what is kept of a node that the kernel knows. It lives as long as the
+// kernel holds a reference or an open file.
+type node struct {
+	id vfs.NodeID
+
+	// Protected by the shard's mutex.
+	lookups uint64 // references the kernel holds
+	opens   int    // open handles, of files and directories
+
+	// volatile says that others may change the node without telling.
+	volatile atomic.Bool
+
+	// modeEpoch counts the changes of the mode. A writer that found no setuid
+	// or setgid bit stores the count it began with, plus one, in plainEpoch;
+	// while that is modeEpoch+1 there are none.
+	modeEpoch  atomic.Uint32
+	plainEpoch atomic.Uint32
+
+	// foreign says that someone else changed the contents while the node was
+	// open here.
+	foreign atomic.Bool
+
+	mu sync.Mutex
+	// The following are protected by mu.
+
+	// cached says that the kernel's pages of this node, which an earlier open
+	// began to fill, are right; for a volatile node, if its print is still the
+	// same.
+	cached bool
+	print  fingerprint
+
+	cachedOpens  int        // files open through the page cache
+	backingOpens int        // files open with passthrough
+	backing      int32      // the backing id of those
+	left         vfs.Handle // the registered file, if its own open is over already
+}
+
+// fingerprint tells whether a volatile node is as it was.
+type fingerprint struct {
+	size         int64
+	mtime, ctime vfs.Timespec
+}
+
+func printOf(a *vfs.Attr) fingerprint { return fingerprint{a.Size, a.Mtime, a.Ctime} }
+
+const nodeShards = 64
+
+// nodeTable holds the nodes that the kernel knows. Lock order: a shard's mutex
+// and a node's mu are never held together.
+type nodeTable struct {
+	shards [nodeShards]nodeShard
+}
+
+type nodeShard struct {
+	mu sync.Mutex
+	m  map[vfs.NodeID]*node
+	_  [48]byte // a cache line for each
+}
+
+func (t *nodeTable) shard(id vfs.NodeID) *nodeShard { return &t.shards[id%nodeShards] }
+
+// getLocked returns the node, making it if need be. Called with s.mu held.
+func (s *nodeShard) getLocked(id vfs.NodeID) *node {
+	n := s.m[id]
+	if n == nil {
+		if s.m == nil {
+			s.m = make(map[vfs.NodeID]*node)
+		}
+		n = &node{id: id}
+		s.m[id] = n
+	}
+	return n
+}
+
+func (s *nodeShard) dropLocked(n *node) {
+	if n.lookups == 0 && n.opens == 0 {
+		delete(s.m, n.id)
+	}
+}
+
+// ref counts a reference that an answer gives to the kernel.
+func (t *nodeTable) ref(id vfs.NodeID, volatile bool) {
+	s := t.shard(id)
+	s.mu.Lock()
+	n := s.getLocked(id)
+	n.lookups++
+	s.mu.Unlock()
+	n.volatile.Store(volatile)
+}
+
+// unref takes back up to k references and tells how many there were to take.
+func (t *nodeTable) unref(id vfs.NodeID, k uint64) uint64 {
+	s := t.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.m[id]
+	if n == nil {
+		return 0
+	}
+	k = min(k, n.lookups)
+	n.lookups -= k
+	s.dropLocked(n)
+	return k
+}
+
+// open counts an open file or directory.
+func (t *nodeTable) open(id vfs.NodeID) *node {
+	s := t.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.getLocked(id)
+	n.opens++
+	return n
+}
+
+// close is the end of what open counted.
+func (t *nodeTable) close(n *node) {
+	s := t.shard(n.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n.opens--; n.opens == 0 {
+		n.foreign.Store(false)
+	}
+	s.dropLocked(n)
+}
+
+// find returns the node if the kernel knows it, and whether it is open.
+func (t *nodeTable) find(id vfs.NodeID) (n *node, open bool) {
+	s := t.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n = s.m[id]; n == nil {
+		return nil, false
+	}
+	return n, n.opens > 0
+}
+
+// known tells whether the kernel holds a reference to the node.
+func (t *nodeTable) known(id vfs.NodeID) bool {
+	n, _ := t.find(id)
+	return n != nil || id == vfs.RootID
+}
+
+func (t *nodeTable) setVolatile(id vfs.NodeID, volatile bool) {
+	if n, _ := t.find(id); n != nil {
+		n.volatile.Store(volatile)
+	}
+}
+
+// drain empties the table at the end of a mount and calls forget for the
+// references that the kernel did not give back.
+func (t *nodeTable) drain(forget func(vfs.NodeID, uint64)) {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		m := s.m
+		s.m = nil
+		s.mu.Unlock()
+		for id, n := range m {
+			if n.lookups > 0 {
+				forget(id, n.lookups)
+			}
+		}
+	}
+}
+
+// len counts the nodes.
+func (t *nodeTable) len() int {
+	total := 0
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		total += len(s.m)
+		s.mu.Unlock()
+	}
+	return total
+}

@@ -1,0 +1,251 @@
+package fusefs
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/astridfs/astridfs/vfs"
+)
+
+// notifier passes changes of others on to the kernel (see the package comment
+// for who is told when).
+//
+// An invalidation meets answers that are on their way into the kernel:
+//
+//   - The reply that makes an inode. Until the kernel took it in, there is no
+//     inode to invalidate (ENOENT), while we know of the reference we gave; so
+//     it is tried again.
+//   - Replies to setattr and link, whose attributes the kernel does not compare
+//     with its invalidations. It holds the inode's lock meanwhile, and the
+//     invalidation of a name takes the lock of the inode it is given, before it
+//     finds that this is no directory or has no such name. So after such
+//     replies that comes first.
+//   - Kernels from 6.19 on do not wait for lookups and listings that are under
+//     way. For what these may bring in afterwards, a change that met answers is
+//     told once more after a while.
+type notifier struct {
+	r *rawFS
+
+	// answers are the requests whose replies the kernel remembers; unseen those
+	// among them whose attributes it takes as they come.
+	answers, unseen answers
+
+	mu    sync.Mutex
+	now   map[change]changeKind // to be told; protected by mu
+	later map[change]changeKind // to be told once more; protected by mu
+
+	wake chan struct{} // something is in now
+	quit chan struct{}
+
+	unwatch func()
+}
+
+var _ vfs.Invalidator = (*notifier)(nil)
+
+// change names what changed: a name in the directory node, or the node.
+type change struct {
+	node vfs.NodeID
+	name string
+}
+
+// changeKind are bits.
+type changeKind uint8
+
+const (
+	changeAttr  changeKind = 1 << iota // attributes; no more
+	changeData                         // attributes and contents
+	changeAgain                        // this is the second time
+)
+
+const (
+	// queueMax bounds what waits to be told.
+	queueMax = 1 << 16
+	// queueWait is how long a change by another mount waits for room. Not for
+	// ever: the kernel may be waiting for that mount.
+	queueWait = time.Second
+	// againAfter is when a change that met answers is told once more.
+	againAfter = 2 * replyWindow
+	// inodeTries and inodeWait bound the wait for an inode that the kernel is
+	// about to make.
+	inodeTries = 12
+	inodeWait  = 20 * time.Microsecond
+)
+
+// lockName is a name that no directory has; see the comment of notifier.
+const lockName = "."
+
+func newNotifier(r *rawFS) *notifier {
+	return &notifier{
+		r: r, now: make(map[change]changeKind), later: make(map[change]changeKind),
+		wake: make(chan struct{}, 1), quit: make(chan struct{}),
+	}
+}
+
+// start begins to listen to fs.
+func (n *notifier) start(fs vfs.FS) {
+	n.unwatch = fs.Watch(n)
+	go n.run()
+}
+
+// stop ends what start began.
+func (n *notifier) stop() {
+	n.unwatch()
+	close(n.quit)
+}
+
+// EntryChanged implements vfs.Invalidator.
+func (n *notifier) EntryChanged(ctx context.Context, parent vfs.NodeID, name string) {
+	n.changed(ctx, change{parent, name}, changeData)
+}
+
+// NodeChanged implements vfs.Invalidator.
+func (n *notifier) NodeChanged(ctx context.Context, node vfs.NodeID, data bool) {
+	kind := changeAttr
+	if data {
+		kind = changeData
+	}
+	n.changed(ctx, change{node: node}, kind)
+}
+
+func (n *notifier) changed(ctx context.Context, c change, kind changeKind) {
+	if !n.r.nodes.known(c.node) {
+		return // the kernel has never heard of it
+	}
+	if vfs.CallerFrom(ctx).Origin != nil {
+		n.enqueue(c, kind)
+		return
+	}
+	n.tell(c, kind)
+}
+
+// tell invalidates what the kernel has of c. It may wait for locks that the
+// kernel holds for requests of this mount.
+func (n *notifier) tell(c change, kind changeKind) {
+	n.r.stats.notified.Add(1)
+	nd, open := n.r.nodes.find(c.node)
+	if nd != nil {
+		nd.modeEpoch.Add(1)
+		if kind&changeData != 0 {
+			nd.mu.Lock()
+			nd.cached = false
+			nd.mu.Unlock()
+			if open && kind&changeAgain == 0 {
+				nd.foreign.Store(true)
+			}
+		}
+	}
+	met := n.answers.recent()
+	switch {
+	case c.name != "":
+		n.r.server.EntryNotify(uint64(c.node), c.name)
+	case n.unseen.recent():
+		n.r.server.EntryNotify(uint64(c.node), lockName)
+	}
+	gone := n.inode(c.node, kind)
+	if kind&changeAgain == 0 && (met || !gone) {
+		n.mu.Lock()
+		if len(n.later) < queueMax {
+			n.later[c] |= kind | changeAgain
+		}
+		n.mu.Unlock()
+		n.signal()
+	}
+}
+
+// inode invalidates the attributes of a node and, with changeData, its pages. It
+// returns false if the kernel has no inode although it has a reference.
+func (n *notifier) inode(id vfs.NodeID, kind changeKind) bool {
+	off := int64(-1) // attributes only
+	if kind&changeData != 0 {
+		off = 0
+	}
+	wait := inodeWait
+	for range inodeTries {
+		st := n.r.server.InodeNotify(uint64(id), off, 0)
+		if st != fuse.ENOENT || !n.r.nodes.known(id) {
+			return true
+		}
+		time.Sleep(wait)
+		wait += wait / 2
+	}
+	return false
+}
+
+// enqueue leaves c to the notifier's own goroutine. It does not wait for the
+// kernel.
+func (n *notifier) enqueue(c change, kind changeKind) {
+	deadline := time.Now().Add(queueWait)
+	for {
+		n.mu.Lock()
+		_, merges := n.now[c]
+		if merges || len(n.now) < queueMax {
+			n.now[c] |= kind
+			n.mu.Unlock()
+			n.signal()
+			return
+		}
+		n.mu.Unlock()
+		if time.Now().After(deadline) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if n.r.stats.dropped.Add(1) == 1 {
+		n.r.opt.Log.Printf("fusefs: the kernel does not take invalidations; what the mount shows may be old for up to %v", longTimeout)
+	}
+}
+
+func (n *notifier) signal() {
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take empties the queue: the one of changes, or the one of second times.
+func (n *notifier) take(again bool) map[change]changeKind {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	from := &n.now
+	if again {
+		from = &n.later
+	}
+	m := *from
+	if len(m) > 0 {
+		*from = make(map[change]changeKind)
+	}
+	return m
+}
+
+// run tells what is in the queues until stop.
+func (n *notifier) run() {
+	timer := time.NewTimer(againAfter)
+	timer.Stop()
+	armed := false
+	for {
+		again := false
+		select {
+		case <-n.quit:
+			return
+		case <-n.wake:
+		case <-timer.C:
+			armed, again = false, true
+		}
+		for c, kind := range n.take(again) {
+			n.tell(c, kind)
+		}
+		if !armed && n.hasLater() {
+			timer.Reset(againAfter)
+			armed = true
+		}
+	}
+}
+
+func (n *notifier) hasLater() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.later) > 0
+}
