@@ -82,8 +82,13 @@ func (fs *FS) Tmpfile(ctx context.Context, parent vfs.NodeID, flags int, mode ui
 	defer s.leave()
 	fd, err := at.Open(s.fd, ".", flags|unix.O_TMPFILE, mode&07777)
 	if err != nil {
-		if err == syscall.EISDIR { // from a host that does not know O_TMPFILE
+		switch err {
+		case syscall.EISDIR: // from a host that does not know O_TMPFILE
 			err = syscall.EOPNOTSUPP
+		case syscall.EPERM: // from ext4, where the directory was removed
+			if a, _, e := at.Stat(s.fd, ""); e == nil && a.Nlink == 0 {
+				err = syscall.ENOENT
+			}
 		}
 		return vfs.Entry{}, nil, err
 	}
