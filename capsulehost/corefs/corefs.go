@@ -35,10 +35,6 @@ func With(ctx context.Context, in *Instance) context.Context {
 	return context.WithValue(ctx, instanceKey{}, in)
 }
 
-// Key is the key under which a context's Value holds an *Instance, for a caller
-// that implements context.Context itself.
-func Key() any { return instanceKey{} }
-
 // Function is one function of the interface as guests import it.
 type Function struct {
 	Name    string

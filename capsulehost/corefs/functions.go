@@ -5,7 +5,7 @@ import (
 	"github.com/astridfs/astridfs/capsulehost/guest"
 )
 
-// Functions lists the interface: 16 functions, the 6 methods of file-handle and
+// Functions lists the interface: 17 functions, the 6 methods of file-handle and
 // the drop of it. The last parameter of each but the drop points to its result.
 func Functions() []Function {
 	return []Function{

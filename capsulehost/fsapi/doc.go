@@ -1,4 +1,4 @@
-// Package fsapi is the interface astrid:fs@1.0.0 in Go: its 16 functions, the 6
+// Package fsapi is the interface astrid:fs@1.0.0 in Go: its 17 functions, the 6
 // methods of its resource file-handle and the drop of it, on a [view.View].
 // The edges that guests call (core modules, components) only convert values;
 // what a call does, and what it may not, is decided here.

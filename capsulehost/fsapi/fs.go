@@ -21,6 +21,9 @@ type FS struct {
 // closes it.
 func New(v *view.View) *FS { return &FS{view: v} }
 
+// Quota returns the bytes and names that the view's quota has counted.
+func (f *FS) Quota() (bytes, files uint64) { return f.view.Quota.Used() }
+
 // races bounds how often a call starts again because another caller changed the
 // place between its walk and its effect.
 const races = 64

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/tetratelabs/wazero/api"
 )
@@ -54,8 +55,18 @@ func (m *Memory) Bytes(ptr, n uint32) []byte {
 	return p
 }
 
-// String returns a copy of n bytes at ptr; it traps as Bytes.
+// String returns a copy of n bytes at ptr, whatever they are; it traps as
+// Bytes.
 func (m *Memory) String(ptr, n uint32) string { return string(m.Bytes(ptr, n)) }
+
+// Text is String for what has to be UTF-8; it traps if it is not.
+func (m *Memory) Text(ptr, n uint32) string {
+	s := m.String(ptr, n)
+	if !utf8.ValidString(s) {
+		Trap("%d bytes at %#x are not UTF-8", n, ptr)
+	}
+	return s
+}
 
 // Record returns the size bytes at ptr as Bytes does; it traps as well if ptr
 // is not a multiple of align.
@@ -148,6 +159,15 @@ func (m *Memory) PutString(ctx context.Context, at uint32, s string) {
 	ptr := m.Realloc(ctx, 0, 0, 1, uint32(len(s)))
 	copy(m.Bytes(ptr, uint32(len(s))), s)
 	m.PutPair(at, ptr, uint32(len(s)))
+}
+
+// Store puts a copy of b where the guest allocates it. It runs code of the
+// guest.
+func (m *Memory) Store(ctx context.Context, b []byte) (ptr, n uint32) {
+	n = uint32(len(b))
+	ptr = m.Realloc(ctx, 0, 0, 1, n)
+	copy(m.Bytes(ptr, n), b)
+	return ptr, n
 }
 
 // PutPair stores a pointer and a length at the 8 bytes at.

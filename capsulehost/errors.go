@@ -1,0 +1,132 @@
+package capsulehost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/astridfs/astridfs/capsulehost/guest"
+	"github.com/astridfs/astridfs/capsulehost/wasmbin"
+)
+
+// FormatError says what is wrong with a binary, and at which byte where that is
+// known.
+type FormatError = wasmbin.FormatError
+
+// ErrComponent is the error for a Component Model binary, which this host does
+// not run yet.
+var ErrComponent = errors.New("this is a component, and components are not supported yet: only core modules are")
+
+// ImportError names an import that the host does not provide.
+type ImportError struct {
+	Module, Name string
+	// Want is the type of the import, Have what the host provides under that
+	// name; Have is empty if it provides nothing.
+	Want, Have string
+}
+
+func (e *ImportError) Error() string {
+	if e.Have != "" {
+		return fmt.Sprintf("the capsule imports %s %s as %s, and it is %s", e.Module, e.Name, e.Want, e.Have)
+	}
+	return fmt.Sprintf("the capsule imports %s %s (%s), which this host does not provide", e.Module, e.Name, e.Want)
+}
+
+// EntryError says that a capsule lacks what it was to be called by.
+type EntryError struct {
+	Entry  string // the export that was asked for; empty if none was
+	Reason string
+}
+
+func (e *EntryError) Error() string {
+	if e.Entry == "" {
+		return e.Reason
+	}
+	return fmt.Sprintf("%s: %s", e.Entry, e.Reason)
+}
+
+// TrapKind says why a guest was ended.
+type TrapKind uint8
+
+// The kinds of trap.
+const (
+	// TrapCode: the guest's own code trapped, or gave the host a bad pointer.
+	TrapCode TrapKind = iota
+	// TrapTime: its wall time was up.
+	TrapTime
+	// TrapCancelled: whoever ran it cancelled it.
+	TrapCancelled
+	// TrapMemory: it needs more memory at its start than its limit.
+	TrapMemory
+	// TrapHost: the host failed. That is a fault of this program, and logged.
+	TrapHost
+)
+
+// TrapError is the end of a guest that did not end by itself. It says nothing
+// of the host.
+type TrapError struct {
+	Kind   TrapKind
+	Reason string
+	// Frames are the guest's functions that were running, the innermost first.
+	Frames []string
+	cause  error
+}
+
+func (e *TrapError) Error() string { return "the capsule was stopped: " + e.Reason }
+
+// Unwrap returns context.DeadlineExceeded, context.Canceled or nil.
+func (e *TrapError) Unwrap() error { return e.cause }
+
+// trap makes the error of a call into a guest a *TrapError; an exit is no
+// error, but a code.
+func trap(ctx context.Context, err error, limits Limits) (code uint32, exited bool, _ error) {
+	if err == nil {
+		return 0, false, nil
+	}
+	var exit *sys.ExitError
+	if errors.As(err, &exit) {
+		switch {
+		case exit.ExitCode() != sys.ExitCodeContextCanceled && exit.ExitCode() != sys.ExitCodeDeadlineExceeded,
+			ctx.Err() == nil: // the guest may choose any code for itself
+			return exit.ExitCode(), true, nil
+		case context.Cause(ctx) == errWallTime:
+			return 0, false, &TrapError{Kind: TrapTime, Reason: fmt.Sprintf("its time of %v is up", limits.WallTime), cause: context.DeadlineExceeded}
+		}
+		return 0, false, &TrapError{Kind: TrapCancelled, Reason: "it was cancelled", cause: context.Canceled}
+	}
+	text := err.Error()
+	e := &TrapError{Reason: "a trap", Frames: frames(text)}
+	var fault *guest.Fault
+	switch {
+	case errors.As(err, &fault):
+		e.Reason = fault.Reason
+	case strings.HasPrefix(text, "wasm error: "):
+		e.Reason, _, _ = strings.Cut(strings.TrimPrefix(text, "wasm error: "), "\n")
+	default:
+		e.Kind, e.Reason = TrapHost, "an error of the host"
+	}
+	return 0, false, e
+}
+
+// errWallTime is the cause of a context whose run took too long.
+var errWallTime = errors.New("wall time")
+
+// frames finds the names of the guest's functions in the runtime's text.
+func frames(text string) []string {
+	_, stack, ok := strings.Cut(text, "\nwasm stack trace:\n")
+	if !ok {
+		return nil
+	}
+	stack, _, _ = strings.Cut(stack, "\n\n") // behind it is a trace of the host
+	var names []string
+	for line := range strings.SplitSeq(stack, "\n") {
+		line = strings.TrimSpace(line)
+		if i := strings.LastIndexByte(line, '('); i > 0 && strings.HasPrefix(line, ".") {
+			names = append(names, line[1:i])
+		}
+	}
+	return names
+}

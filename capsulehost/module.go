@@ -1,0 +1,170 @@
+package capsulehost
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/astridfs/astridfs/capsulehost/wasmbin"
+)
+
+// Module is a compiled capsule. The caller closes it when no run of it is under
+// way any more.
+type Module struct {
+	host  *Host
+	c     *compiled
+	close sync.Once
+}
+
+// compiled is a module as the host keeps it, once for all equal binaries.
+type compiled struct {
+	key   [sha256.Size]byte
+	users int           // protected by Host.mu
+	ready chan struct{} // closed when what follows is set; immutable from then on
+	mod   wazero.CompiledModule
+	info  Info
+	err   error
+}
+
+// Info returns what the module says of itself. The caller must not change it.
+func (m *Module) Info() *Info { return &m.c.info }
+
+// Compile makes a binary ready to run. Nothing of it is run. A binary that is
+// compiled already, in this process or in the cache's directory, is taken from
+// there. The module does not refer to wasm any more after.
+//
+// Errors: *FormatError, *ImportError, ErrComponent.
+func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
+	key := sha256.Sum256(wasm)
+	for {
+		c, mine := h.claim(key)
+		if mine {
+			c.mod, c.info, c.err = h.compile(ctx, wasm)
+			if c.err != nil {
+				h.forget(c)
+			}
+			close(c.ready)
+		}
+		select {
+		case <-c.ready:
+		case <-ctx.Done():
+			h.release(c)
+			return nil, ctx.Err()
+		}
+		if c.err == nil {
+			return &Module{host: h, c: c}, nil
+		}
+		if !mine && ctx.Err() == nil && (errors.Is(c.err, context.Canceled) || errors.Is(c.err, context.DeadlineExceeded)) {
+			continue // the one who compiled it for both gave up
+		}
+		return nil, c.err
+	}
+}
+
+// claim returns the entry for a binary with one more user, and whether the
+// caller is to compile it.
+func (h *Host) claim(key [sha256.Size]byte) (c *compiled, mine bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c = h.modules[key]
+	if c == nil {
+		c = &compiled{key: key, ready: make(chan struct{})}
+		h.modules[key] = c
+		mine = true
+	}
+	if c.users == 0 {
+		h.idle = slices.DeleteFunc(h.idle, func(i *compiled) bool { return i == c })
+	}
+	c.users++
+	return c, mine
+}
+
+// forget takes an entry that failed out of the table, so that the next caller
+// tries again.
+func (h *Host) forget(c *compiled) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.modules, c.key)
+}
+
+// release takes a user from c. Without one it is kept for the next, in place of
+// the one that was used longest ago.
+func (h *Host) release(c *compiled) {
+	var drop []*compiled
+	h.mu.Lock()
+	if c.users--; c.users == 0 && h.modules[c.key] == c {
+		h.idle = append(h.idle, c)
+		for len(h.idle) > h.keep {
+			delete(h.modules, h.idle[0].key)
+			drop, h.idle = append(drop, h.idle[0]), h.idle[1:]
+		}
+	}
+	h.mu.Unlock()
+	for _, old := range drop {
+		<-old.ready // its compiler may have been the user that went first
+		if old.mod == nil {
+			continue
+		}
+		if err := old.mod.Close(context.Background()); err != nil {
+			h.log.Warn("closing a compiled capsule failed", "error", err)
+		}
+	}
+}
+
+// Close gives the module back. It may be called again.
+func (m *Module) Close() { m.close.Do(func() { m.host.release(m.c) }) }
+
+func (h *Host) compile(ctx context.Context, wasm []byte) (wazero.CompiledModule, Info, error) {
+	info, err := Inspect(wasm)
+	if err != nil {
+		return nil, Info{}, err
+	}
+	if info.Kind == Component {
+		return nil, Info{}, ErrComponent
+	}
+	for _, im := range info.Imports {
+		if err := h.checkImport(im); err != nil {
+			return nil, Info{}, err
+		}
+	}
+	mod, err := h.rt.CompileModule(experimental.WithCompilationWorkers(ctx, h.workers), wasm)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, Info{}, ctx.Err()
+		}
+		what, _, _ := strings.Cut(err.Error(), "\n")
+		return nil, Info{}, &FormatError{Offset: -1, What: what}
+	}
+	return mod, info, nil
+}
+
+// checkImport answers an *ImportError for an import that guests are not given.
+func (h *Host) checkImport(im Import) error {
+	def := h.provided[im.Module][im.Name]
+	if def == nil || im.Kind != wasmbin.Func.String() {
+		return &ImportError{Module: im.Module, Name: im.Name, Want: strings.TrimSpace(im.Kind + " " + im.Type)}
+	}
+	if have := typeOf(def); have != im.Type {
+		return &ImportError{Module: im.Module, Name: im.Name, Want: im.Type, Have: have}
+	}
+	return nil
+}
+
+func typeOf(def api.FunctionDefinition) string {
+	return wasmbin.FuncType{Params: valueTypes(def.ParamTypes()), Results: valueTypes(def.ResultTypes())}.String()
+}
+
+func valueTypes(types []api.ValueType) []wasmbin.ValueType {
+	out := make([]wasmbin.ValueType, len(types))
+	for i, t := range types {
+		out[i] = wasmbin.ValueType(t)
+	}
+	return out
+}
