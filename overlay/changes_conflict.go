@@ -1,0 +1,108 @@
+package overlay
+
+import (
+	"github.com/astridfs/astridfs/vfs"
+)
+
+// judged tells whether the fingerprints say anything of what c covers: only the
+// bottom layer is the workspace, which others change.
+func (w *walk) judged(c *cover) bool {
+	return w.base != nil && !c.moved && (!c.exists() || c.in.layer == w.fs.log.bottom)
+}
+
+// conflict compares what an upper object covers now with what it covered when
+// the overlay diverged. diff is how the two differ now: where they agree, there
+// is nothing that a commit could overwrite.
+func (w *walk) conflict(o *object, diff What) Conflict {
+	if !w.judged(&o.low) {
+		return NoConflict
+	}
+	p := w.base.get(o.origin)
+	c := &o.low
+	switch {
+	case !c.exists():
+		if p == nil || o.opaque {
+			return NoConflict
+		}
+		return HostRemoved
+	case p == nil:
+		if c.isDir() && o.attr.IsDir() {
+			return NoConflict // both made a directory
+		}
+		return HostAdded
+	case o.attr.IsDir() && c.isDir():
+		return w.attrConflict(p, c, &o.attr, diff)
+	case diff&Content != 0:
+		if !w.matches(p, c) {
+			return HostChanged
+		}
+		return NoConflict
+	}
+	return w.attrConflict(p, c, &o.attr, diff)
+}
+
+// attrConflict judges a difference in mode, owner and extended attributes
+// alone: the workspace may hold the old value of each or the new one.
+func (w *walk) attrConflict(p *fingerprint, c *cover, now *vfs.Attr, diff What) Conflict {
+	a := &c.attr
+	if p.mode&^07777 != a.Mode&^07777 {
+		return HostChanged
+	}
+	mine := diff & attrsDiffer(a, now)
+	if mine&Mode != 0 && a.Mode != p.mode || mine&Owner != 0 && (a.UID != p.uid || a.GID != p.gid) {
+		return HostChanged
+	}
+	if diff&Xattrs != 0 && mine == 0 && !a.IsDir() && a.Ctime != p.ctime {
+		return HostChanged
+	}
+	return NoConflict
+}
+
+// matches tells whether a lower entry that is no directory is what the
+// fingerprint says.
+func (w *walk) matches(p *fingerprint, c *cover) bool {
+	return *p == w.fs.log.printOf(&c.attr, c.id)
+}
+
+// deletion judges the removal of a lower entry, of a directory without looking
+// into it.
+func (w *walk) deletion(origin string, c *cover) Conflict {
+	if !w.judged(c) {
+		return NoConflict
+	}
+	p := w.base.get(origin)
+	if p == nil {
+		return HostAdded
+	}
+	if !c.isDir() {
+		if w.matches(p, c) {
+			return NoConflict
+		}
+		return HostChanged
+	}
+	// A directory's change time tells of its entries' too; its size depends on
+	// the filesystem.
+	q := w.fs.log.printOf(&c.attr, c.id)
+	if p.mode != q.mode || p.uid != q.uid || p.gid != q.gid || p.mtime != q.mtime || p.ino != q.ino || p.dev != q.dev {
+		return HostChanged
+	}
+	return NoConflict
+}
+
+// deletionBelow looks for conflicts in all that a deleted directory held.
+func (w *walk) deletionBelow(origin string, c *cover) (Conflict, error) {
+	found := NoConflict
+	err := w.fs.lowerTree(w.ctx, c, func(rel string, sub *cover) error {
+		if w.survey.movedTo(sub) != "" {
+			return errSkip
+		}
+		if found = w.deletion(joinPath(origin, rel), sub); found != NoConflict {
+			return errStop
+		}
+		return nil
+	})
+	if err == errStop {
+		err = nil
+	}
+	return found, err
+}
