@@ -43,7 +43,8 @@ type File struct {
 	Name      string    `json:"name"`
 	Workspace Path      `json:"workspace"` // absolute, symbolic links resolved
 	Mode      Mode      `json:"mode"`
-	Branch    string    `json:"branch,omitempty"` // mode worktree: the branch it is on
+	Branch    string    `json:"branch,omitempty"`  // mode worktree: the branch it is on
+	GitDir    Path      `json:"git_dir,omitempty"` // mode worktree: what git keeps for it
 	Created   time.Time `json:"created"`
 }
 

@@ -28,6 +28,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -215,6 +216,20 @@ func (s *Store) Remove(sess *Session, l *Lock) error {
 	return errors.Join(err, removeTree(gone))
 }
 
+// RemoveDamaged deletes what stands in the place of a session and cannot be
+// loaded as one. The error is ErrLocked while a process owns it.
+func (s *Store) RemoveDamaged(name string) error {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	sess := &Session{Dir: filepath.Join(s.dir, name), File: File{Name: name}}
+	l, err := sess.Lock("remove")
+	if err != nil {
+		return err
+	}
+	return s.Remove(sess, l)
+}
+
 // Leftovers removes what processes that were killed left in the state directory
 // while they made or removed a session, and returns how many there were.
 func (s *Store) Leftovers() (int, error) {
@@ -224,7 +239,11 @@ func (s *Store) Leftovers() (int, error) {
 	}
 	n := 0
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".gone-") {
+		old := false
+		if info, err := e.Info(); err == nil && strings.HasPrefix(e.Name(), ".new-") {
+			old = time.Since(info.ModTime()) > time.Hour // none is that long in the making
+		}
+		if old || strings.HasPrefix(e.Name(), ".gone-") {
 			n++
 			err = errors.Join(err, removeTree(filepath.Join(s.dir, e.Name())))
 		}
@@ -283,5 +302,17 @@ func (s *Session) PrincipalDirs(principal string) (home, tmp string, err error) 
 	return home, tmp, nil
 }
 
-// ID returns the session's identity in the source of its mounts.
-func (s *Session) ID() string { return s.File.ID }
+// Gone tells whether the session was removed since it was loaded.
+func (s *Session) Gone() bool {
+	f, err := readFile(s.Dir)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && f.ID != s.File.ID
+}
+
+// Update replaces the session file. The caller owns the session.
+func (s *Session) Update(f File) error {
+	if err := f.write(s.Dir); err != nil {
+		return err
+	}
+	s.File = f
+	return nil
+}

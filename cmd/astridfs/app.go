@@ -1,0 +1,261 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode"
+
+	"github.com/mattn/go-isatty"
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+
+	"github.com/astridfs/astridfs/session"
+	"github.com/astridfs/astridfs/session/fault"
+	"github.com/astridfs/astridfs/session/store"
+)
+
+// env is what a command works with. It belongs to one run of the program.
+type env struct {
+	ctx            context.Context
+	args           []string // of the process
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	log            *logrus.Logger
+
+	stateDir string
+	quiet    bool
+	json     bool
+}
+
+// run is the program: everything but the process. It returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+	e := &env{ctx: ctx, args: args, stdin: stdin, stdout: stdout, stderr: stderr, log: logrus.New()}
+	e.log.SetOutput(stderr)
+	e.log.SetLevel(logrus.WarnLevel)
+	e.log.SetFormatter(&logrus.TextFormatter{DisableTimestamp: true, DisableColors: !colourful(stderr)})
+	defer func() {
+		if r := recover(); r != nil {
+			e.log.Debugf("%s", stackTrace())
+			fmt.Fprintf(stderr, "astridfs: internal error: %v\n  next: repeat it with --log-level debug and report what it says\n", r)
+			code = exitFailed
+		}
+	}()
+	app := newApp(e)
+	args, err := permute(app, args)
+	if err == nil {
+		err = app.RunContext(ctx, args)
+	}
+	return e.report(err)
+}
+
+// report prints what is to be said of err and returns the exit code.
+func (e *env) report(err error) int {
+	var c *codeError
+	if err == nil || errors.As(err, &c) {
+		return exitCode(err)
+	}
+	f := fault.Of(err)
+	if e.json {
+		// What a program reads says the same; a failure to write it is the
+		// reader's own doing.
+		e.printJSON(map[string]any{"version": schemaVersion, "error": f})
+	}
+	fmt.Fprintf(e.stderr, "astridfs: %s\n", oneLine(f.What))
+	if f.Next != "" {
+		fmt.Fprintf(e.stderr, "  next: %s\n", f.Next)
+	}
+	return codeOf(f.Kind)
+}
+
+// oneLine makes s fit for a line of a terminal, whatever names are in it.
+func oneLine(s string) string {
+	s = strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// newApp builds the command line.
+func newApp(e *env) *cli.App {
+	app := &cli.App{
+		Name:  "astridfs",
+		Usage: "let capsules work on a project without touching it",
+		Description: `A session holds the changes that you and WebAssembly programs (capsules) make to
+a workspace, until you commit or discard them. Arguments written [S] name a
+session; without one it is found from the current directory, which lies in a
+workspace or in a mount. Where paths may follow, the first argument is taken as a
+session if there is one of that name, and as a path otherwise.`,
+		HideVersion:               true,
+		Writer:                    e.stdout,
+		ErrWriter:                 e.stderr,
+		Reader:                    e.stdin,
+		Flags:                     commonFlags(),
+		ExitErrHandler:            func(*cli.Context, error) {},
+		OnUsageError:              usageError,
+		Before:                    e.configure,
+		DisableSliceFlagSeparator: true,
+		Commands: []*cli.Command{
+			mountCommand(e), unmountCommand(e), runCommand(e), statusCommand(e), diffCommand(e),
+			commitCommand(e), discardCommand(e), sessionsCommand(e), inspectCommand(e),
+			doctorCommand(e), demoCommand(e), completionCommand(e), manCommand(e), versionCommand(e),
+		},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return fault.New(fault.Usage, "see: astridfs help", "no command %q", c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+	for _, cmd := range app.Commands {
+		prepare(e, cmd)
+	}
+	return app
+}
+
+// prepare gives a command and those below it what they all have.
+func prepare(e *env, cmd *cli.Command) {
+	cmd.OnUsageError = usageError
+	cmd.HideHelpCommand = true
+	if len(cmd.Subcommands) > 0 {
+		for _, sub := range cmd.Subcommands {
+			prepare(e, sub)
+		}
+		cmd.Action = func(c *cli.Context) error {
+			if c.Args().Present() {
+				return fault.New(fault.Usage, "see: astridfs help "+cmd.Name, "no command %q", cmd.Name+" "+c.Args().First())
+			}
+			return fault.New(fault.Usage, "see: astridfs help "+cmd.Name, "%s what?", cmd.Name)
+		}
+		return
+	}
+	cmd.Flags = append(cmd.Flags, commonFlags()...)
+	cmd.Before = e.configure
+}
+
+func usageError(c *cli.Context, err error, _ bool) error {
+	next := "see: astridfs help"
+	if c.Command != nil && c.Command.Name != "" && c.Command.Name != c.App.Name {
+		next += " " + c.Command.Name
+	}
+	return fault.New(fault.Usage, next, "%w", err)
+}
+
+// commonFlags are what every command takes, before or after its name.
+func commonFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "state-dir", Usage: "keep sessions in `DIR` (default: $ASTRIDFS_STATE_DIR, $XDG_STATE_HOME/astridfs, for root /var/lib/astridfs)"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print results and errors only"},
+		&cli.StringFlag{Name: "log-level", Usage: "report what is at least `LEVEL`: error, warn, info or debug"},
+		&cli.StringFlag{Name: "log-format", Usage: "report as `FORMAT`: text or json"},
+	}
+}
+
+// jsonFlag is what every command that prints takes.
+func jsonFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "json", Usage: "print one JSON document (see the manual for its schema)"}
+}
+
+// setting returns a flag's value wherever on the command line it stands.
+func setting(c *cli.Context, name string) (string, bool) {
+	for _, l := range c.Lineage() {
+		if l.Command != nil && l.IsSet(name) {
+			return l.String(name), true
+		}
+	}
+	return "", false
+}
+
+// configure takes the common flags. It runs for the program and again for the
+// command.
+func (e *env) configure(c *cli.Context) error {
+	if v, ok := setting(c, "state-dir"); ok {
+		if v == "" {
+			return fault.New(fault.Usage, "", "--state-dir is empty")
+		}
+		e.stateDir = v
+	}
+	e.quiet = e.quiet || c.Bool("quiet")
+	e.json = e.json || c.Bool("json")
+	if v, ok := setting(c, "log-level"); ok {
+		level, err := logrus.ParseLevel(v)
+		if err != nil {
+			return fault.New(fault.Usage, "use error, warn, info or debug", "--log-level %q", v)
+		}
+		e.log.SetLevel(level)
+	}
+	if v, ok := setting(c, "log-format"); ok {
+		switch v {
+		case "text":
+		case "json":
+			e.log.SetFormatter(&logrus.JSONFormatter{})
+		default:
+			return fault.New(fault.Usage, "use text or json", "--log-format %q", v)
+		}
+	}
+	return nil
+}
+
+// openStore opens the state directory and clears away dead mounts, which it
+// says on standard error.
+func (e *env) openStore() (*store.Store, error) {
+	st, err := e.stateStore()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := e.recover(st); err != nil {
+		return nil, err
+	}
+	return st, nil
+}
+
+func (e *env) stateStore() (*store.Store, error) {
+	dir := e.stateDir
+	if dir == "" {
+		dir = os.Getenv("ASTRIDFS_STATE_DIR")
+	}
+	if dir == "" {
+		var err error
+		if dir, err = store.DefaultDir(os.Getenv, os.Geteuid()); err != nil {
+			return nil, err
+		}
+	}
+	return store.Open(dir)
+}
+
+func (e *env) recover(st *store.Store) ([]session.Recovered, error) {
+	dead, err := session.Recover(st)
+	for _, d := range dead {
+		fmt.Fprintf(e.stderr, "astridfs: %s\n", d)
+	}
+	return dead, err
+}
+
+// options returns who opens a session.
+func (e *env) options(command string) session.Options {
+	return session.Options{Command: command, Version: version, Log: e.log}
+}
+
+// note says something that is neither a result nor an error.
+func (e *env) note(format string, args ...any) {
+	if !e.quiet {
+		fmt.Fprintf(e.stderr, format+"\n", args...)
+	}
+}
+
+// colourful tells whether w is a terminal that wants colours.
+func colourful(w io.Writer) bool {
+	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(w)
+}
+
+// isTerminal tells whether v is a file that is a terminal.
+func isTerminal(v any) bool {
+	f, ok := v.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd())
+}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"github.com/astridfs/astridfs/overlay/diff"
+	"github.com/astridfs/astridfs/session"
+	"github.com/astridfs/astridfs/session/fault"
+)
+
+func diffCommand(e *env) *cli.Command {
+	return &cli.Command{
+		Name:      "diff",
+		Usage:     "show what changed, as a patch",
+		ArgsUsage: "[S] [PATH…]",
+		Description: `The patch is git's: "git apply" takes it. What a patch cannot hold (directories,
+owners, times, special files) is in status.
+
+   astridfs diff src
+   astridfs diff --stat
+   astridfs diff project-1a2b3c4d --patch > work.patch`,
+		Flags: []cli.Flag{
+			sessionFlag(),
+			&cli.BoolFlag{Name: "stat", Usage: "count lines for each file"},
+			&cli.BoolFlag{Name: "name-status", Usage: "print letters and names, separated by tabs"},
+			&cli.BoolFlag{Name: "patch", Aliases: []string{"p"}, Usage: "print the patch, never in colour"},
+			jsonFlag(),
+		},
+		Action: func(c *cli.Context) error {
+			forms := 0
+			for _, f := range []string{"stat", "name-status", "patch", "json"} {
+				if c.Bool(f) {
+					forms++
+				}
+			}
+			if forms > 1 {
+				return fault.New(fault.Usage, "", "give one of --stat, --name-status, --patch and --json")
+			}
+			ch, err := e.choose(c, true)
+			if err != nil {
+				return err
+			}
+			paths, err := ch.paths()
+			if err != nil {
+				return err
+			}
+			req := session.DiffRequest{Paths: paths}
+			return e.with(ch, "diff", func(conn session.Conn) error {
+				switch {
+				case c.Bool("json"):
+					return e.diffJSON(ch, conn, req)
+				case c.Bool("stat"):
+					return e.diffStat(conn, req)
+				case c.Bool("name-status"):
+					return conn.Status(e.ctx, session.StatusRequest{Paths: paths}, func(ch session.Change) error {
+						return diff.NameStatus(e.stdout, ch.Status[0], string(ch.From), string(ch.Path))
+					})
+				}
+				return e.diffPatch(conn, req, colourful(e.stdout) && !c.Bool("patch"))
+			})
+		},
+	}
+}
+
+// patchSink prints the patch as it comes.
+type patchSink struct{ io.Writer }
+
+func (patchSink) File(session.DiffFile) error { return nil }
+
+func (e *env) diffPatch(conn session.Conn, req session.DiffRequest, colour bool) error {
+	if !colour {
+		return conn.Diff(e.ctx, req, patchSink{e.stdout})
+	}
+	w := &colourWriter{w: e.stdout}
+	if err := conn.Diff(e.ctx, req, patchSink{w}); err != nil {
+		return err
+	}
+	return w.flush()
+}
+
+type statSink struct {
+	io.Writer
+	stats []diff.Stat
+}
+
+func (s *statSink) File(f session.DiffFile) error {
+	s.stats = append(s.stats, f.Stat())
+	return nil
+}
+
+func (e *env) diffStat(conn session.Conn, req session.DiffRequest) error {
+	req.StatOnly = true
+	s := &statSink{Writer: io.Discard}
+	if err := conn.Diff(e.ctx, req, s); err != nil {
+		return err
+	}
+	width := 0
+	if f, ok := e.stdout.(interface{ Fd() uintptr }); ok && isTerminal(e.stdout) {
+		width, _, _ = term.GetSize(int(f.Fd())) // 0 takes the default
+	}
+	return diff.WriteStat(e.stdout, s.stats, width)
+}
+
+// fileSink collects the patch of one file at a time.
+type fileSink struct {
+	bytes.Buffer
+	doc *document
+}
+
+func (s *fileSink) File(f session.DiffFile) error {
+	v := struct {
+		session.DiffFile
+		Patch       string `json:"patch,omitempty"`
+		PatchBase64 []byte `json:"patch_base64,omitempty"` // where the patch is not UTF-8
+	}{DiffFile: f}
+	if p := s.String(); strings.ToValidUTF8(p, "") == p {
+		v.Patch = p
+	} else {
+		v.PatchBase64 = s.Bytes()
+	}
+	err := s.doc.item(v)
+	s.Reset()
+	return err
+}
+
+func (e *env) diffJSON(ch *chosen, conn session.Conn, req session.DiffRequest) error {
+	doc, err := newDocument(e.stdout, brief(ch), "files")
+	if err != nil {
+		return err
+	}
+	if err := conn.Diff(e.ctx, req, &fileSink{doc: doc}); err != nil {
+		return err
+	}
+	return doc.end(nil)
+}
+
+// colourWriter colours the lines of a patch.
+type colourWriter struct {
+	w    io.Writer
+	line []byte // an incomplete line
+	out  bytes.Buffer
+}
+
+func (c *colourWriter) Write(p []byte) (int, error) {
+	n := len(p)
+	for {
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			c.line = append(c.line, p...)
+			break
+		}
+		c.print(append(c.line, p[:i]...))
+		c.out.WriteByte('\n')
+		c.line, p = c.line[:0], p[i+1:]
+	}
+	_, err := c.out.WriteTo(c.w)
+	return n, err
+}
+
+func (c *colourWriter) flush() error {
+	if len(c.line) > 0 {
+		c.print(c.line)
+	}
+	_, err := c.out.WriteTo(c.w)
+	return err
+}
+
+// print adds a line in the colour of what it begins with. Control characters
+// of a file's contents are shown and not sent to the terminal.
+func (c *colourWriter) print(line []byte) {
+	colour := ""
+	switch {
+	case bytes.HasPrefix(line, []byte("+++")), bytes.HasPrefix(line, []byte("---")),
+		bytes.HasPrefix(line, []byte("diff ")), bytes.HasPrefix(line, []byte("index ")):
+		colour = bold
+	case bytes.HasPrefix(line, []byte("+")):
+		colour = green
+	case bytes.HasPrefix(line, []byte("-")):
+		colour = red
+	case bytes.HasPrefix(line, []byte("@@")):
+		colour = cyan
+	}
+	c.out.WriteString(colour)
+	for _, b := range line {
+		if b < ' ' && b != '\t' || b == 0x7f {
+			c.out.WriteByte('^')
+			b ^= 0x40
+		}
+		c.out.WriteByte(b)
+	}
+	if colour != "" {
+		c.out.WriteString(plain)
+	}
+}

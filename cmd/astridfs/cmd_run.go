@@ -1,0 +1,368 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/session"
+	"github.com/astridfs/astridfs/session/fault"
+	"github.com/astridfs/astridfs/session/store"
+)
+
+const runName = "run"
+
+// Bounds of what is read to be sent along, in bytes.
+const (
+	maxManifest = 1 << 20
+	maxPayload  = 2 << 20
+)
+
+// maxOutput bounds how much of a capsule's output a document of --json holds,
+// in bytes.
+const maxOutput = 8 << 20
+
+func runCommand(e *env) *cli.Command {
+	return &cli.Command{
+		Name:      runName,
+		Usage:     "run a capsule on a session",
+		ArgsUsage: "CAPSULE.wasm [ARGS…]",
+		Description: `The capsule sees the session's workspace, and home and tmp of its principal, and
+nothing else of this machine. What it may read and write comes from --fs-read and
+--fs-write, else from its manifest, else it is the workspace and tmp. Without
+--session and --workspace the session is that of the current directory.
+
+Its standard streams are this command's. The exit code is its own; 124 says that
+its time was up, 125 that astridfs failed, 126 that it cannot be run, 127 that it
+is not there, and 1 that it was stopped by a trap.
+
+   astridfs run tool.wasm --fix src/
+   astridfs run --workspace ~/project --fs-read cwd://src --timeout 30s lint.wasm
+   astridfs run --capsule Capsule.toml --action review --payload @event.json hook.wasm`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "session", Aliases: []string{"s"}, Usage: "run on session `S`"},
+			&cli.StringFlag{Name: "workspace", Usage: "run on the session of the workspace `DIR`, made if there is none"},
+			&cli.StringFlag{Name: "capsule", Usage: "the capsule's manifest `FILE` (Capsule.toml)"},
+			&cli.StringFlag{Name: "principal", Value: defaultPrincipal, Usage: "act for principal `P`, whose home and tmp it sees"},
+			&cli.StringSliceFlag{Name: "fs-read", Usage: "let it read `PATTERN` (repeatable)"},
+			&cli.StringSliceFlag{Name: "fs-write", Usage: "let it write `PATTERN` (repeatable)"},
+			&cli.StringFlag{Name: "action", Usage: "call astrid-hook-trigger with action `A` and print its result"},
+			&cli.StringFlag{Name: "payload", Usage: "the action's payload: `JSON`, @FILE, or - for standard input"},
+			&cli.StringFlag{Name: "entry", Usage: "call the export for `run`, install or upgrade"},
+			&cli.StringSliceFlag{Name: "env", Usage: "set `K=V` in its environment, which is empty otherwise (repeatable)"},
+			&cli.DurationFlag{Name: "timeout", Usage: "stop it after `TIME`, 30s say (default: 10m)"},
+			&cli.StringFlag{Name: "memory", Usage: "let its memory grow to `SIZE`, 256MiB say"},
+			&cli.StringFlag{Name: "max-write", Usage: "let it write `SIZE` in all"},
+			&cli.Uint64Flag{Name: "max-files", Usage: "let it make `N` files"},
+			jsonFlag(),
+		},
+		Action: func(c *cli.Context) error {
+			err := e.runCapsule(c)
+			var code *codeError
+			if err != nil && !errors.As(err, &code) && exitCode(err) == exitFailed {
+				e.report(err)
+				return &codeError{exitRunFailed}
+			}
+			return err
+		},
+	}
+}
+
+func (e *env) runCapsule(c *cli.Context) error {
+	if c.NArg() == 0 {
+		return fault.New(fault.Usage, "see: astridfs help run", "run takes a capsule")
+	}
+	req, rio, err := e.runRequest(c)
+	if err != nil {
+		return err
+	}
+	module, err := openCapsule(c.Args().First(), &req)
+	if err != nil {
+		return err
+	}
+	defer module.Close()
+	rio.Module = func() (io.ReadCloser, error) { return io.NopCloser(module), nil }
+	ch, err := e.chooseForRun(c)
+	if err != nil {
+		return err
+	}
+	var res session.RunResult
+	err = e.with(ch, runName, func(conn session.Conn) error {
+		if e.json {
+			return e.runJSON(ch, conn, req, rio)
+		}
+		res, err = conn.Run(e.ctx, req, rio)
+		return err
+	})
+	if err != nil || e.json {
+		return err
+	}
+	return e.printRun(&req, res)
+}
+
+// runRequest makes the request of the flags.
+func (e *env) runRequest(c *cli.Context) (session.RunRequest, session.RunIO, error) {
+	req := session.RunRequest{
+		Principal: c.String("principal"), FSRead: c.StringSlice("fs-read"), FSWrite: c.StringSlice("fs-write"),
+		Action: c.String("action"), Entry: c.String("entry"), Env: c.StringSlice("env"), Args: c.Args().Tail(),
+		Timeout: c.Duration("timeout"),
+	}
+	rio := session.RunIO{Stdin: e.stdin, Stdout: e.stdout, Stderr: e.stderr}
+	if err := store.CheckPrincipal(req.Principal); err != nil {
+		return req, rio, err
+	}
+	for _, kv := range req.Env {
+		if i := strings.IndexByte(kv, '='); i <= 0 {
+			return req, rio, fault.New(fault.Usage, "give NAME=VALUE", "--env %q", kv)
+		}
+	}
+	if req.Timeout < 0 || c.IsSet("timeout") && req.Timeout == 0 {
+		return req, rio, fault.New(fault.Usage, "give a time above zero", "--timeout %s", req.Timeout)
+	}
+	var err error
+	if req.Limits.Memory, err = size(c, "memory"); err != nil {
+		return req, rio, err
+	}
+	if req.Limits.WriteBytes, err = size(c, "max-write"); err != nil {
+		return req, rio, err
+	}
+	req.Limits.Files = c.Uint64("max-files")
+	if path := c.String("capsule"); path != "" {
+		if req.Manifest, err = readBounded(path, maxManifest); err != nil {
+			return req, rio, fault.New(fault.Failed, "", "manifest: %w", err)
+		}
+		req.ManifestName = path
+	}
+	if c.IsSet("payload") {
+		if req.Action == "" {
+			return req, rio, fault.New(fault.Usage, "give --action too", "--payload without an action")
+		}
+		if req.Payload, err = e.payload(c.String("payload")); err != nil {
+			return req, rio, err
+		}
+		if c.String("payload") == "-" {
+			rio.Stdin = bytes.NewReader(nil)
+		}
+	}
+	return req, rio, nil
+}
+
+func (e *env) payload(arg string) ([]byte, error) {
+	var data []byte
+	var err error
+	switch {
+	case arg == "-":
+		data, err = io.ReadAll(io.LimitReader(e.stdin, maxPayload+1))
+	case strings.HasPrefix(arg, "@"):
+		data, err = readBounded(arg[1:], maxPayload)
+	default:
+		data = []byte(arg)
+	}
+	if err == nil && len(data) > maxPayload {
+		err = fmt.Errorf("larger than %d bytes", maxPayload)
+	}
+	if err != nil {
+		return nil, fault.New(fault.Failed, "", "payload: %w", err)
+	}
+	return data, nil
+}
+
+// readBounded reads a file of at most limit bytes.
+func readBounded(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("larger than %d bytes", limit)}
+	}
+	return data, err
+}
+
+// size reads a flag that is a number of bytes; 0 if it is not given.
+func size(c *cli.Context, flag string) (uint64, error) {
+	if !c.IsSet(flag) {
+		return 0, nil
+	}
+	arg := c.String(flag)
+	bad := fault.New(fault.Usage, "give a number with B, KiB, MiB, GiB or TiB, 256MiB say", "--%s %q", flag, arg)
+	digits := strings.TrimRight(arg, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil || n == 0 {
+		return 0, bad
+	}
+	shift := 0
+	switch strings.ToLower(strings.TrimSpace(arg[len(digits):])) {
+	case "", "b":
+	case "k", "kib":
+		shift = 10
+	case "m", "mib":
+		shift = 20
+	case "g", "gib":
+		shift = 30
+	case "t", "tib":
+		shift = 40
+	default:
+		return 0, bad
+	}
+	if n > math.MaxUint64>>shift {
+		return 0, bad
+	}
+	return n << shift, nil
+}
+
+// settled is how long a file must not have been changed for its identity to
+// name its contents: two changes within a tick of the kernel's clock look alike.
+const settled = time.Second
+
+// openCapsule opens the capsule's file and names it in the request.
+func openCapsule(path string, req *session.RunRequest) (*os.File, error) {
+	req.Name = path
+	f, err := os.Open(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fault.New(fault.NotFound, "", "no capsule %s", path)
+	case err != nil:
+		return nil, fault.New(fault.NotRunnable, "", "capsule: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		f.Close()
+		return nil, fault.New(fault.NotRunnable, "", "capsule %s: %w", path, err)
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		f.Close()
+		return nil, fault.New(fault.NotRunnable, "give a .wasm file", "capsule %s is a directory", path)
+	}
+	if changed := time.Unix(st.Ctim.Unix()); st.Mode&unix.S_IFMT == unix.S_IFREG && time.Since(changed) > settled {
+		req.Identity = fmt.Sprintf("%d:%d:%d:%d.%d:%d.%d", st.Dev, st.Ino, st.Size, st.Mtim.Sec, st.Mtim.Nsec, st.Ctim.Sec, st.Ctim.Nsec)
+	}
+	return f, nil
+}
+
+// chooseForRun finds the session to run on; one is made where a workspace has
+// none.
+func (e *env) chooseForRun(c *cli.Context) (*chosen, error) {
+	st, err := e.openStore()
+	if err != nil {
+		return nil, err
+	}
+	name, dir := c.String("session"), c.String("workspace")
+	if name != "" && dir == "" {
+		disk, err := st.Load(name)
+		return &chosen{st: st, disk: disk}, err
+	}
+	if dir == "" {
+		if dir, err = unix.Getwd(); err != nil {
+			return nil, fault.New(fault.Usage, "give --session or --workspace", "no current directory: %w", err)
+		}
+		ch, err := sessionOfDir(st, dir)
+		if err == nil || fault.Is(err, fault.Usage) {
+			return ch, err
+		}
+	}
+	workspace, err := session.Workspace(dir, st)
+	if err != nil {
+		return nil, err
+	}
+	disk, made, err := session.Ensure(e.ctx, st, session.Spec{Name: name, Workspace: workspace})
+	if made {
+		e.note("astridfs: made session %s for %s", disk.File.Name, workspace)
+	}
+	return &chosen{st: st, disk: disk}, err
+}
+
+// printRun prints what astrid-hook-trigger returned and says how the capsule
+// ended, which is the exit code.
+func (e *env) printRun(req *session.RunRequest, res session.RunResult) error {
+	if r := res.Result; r != nil {
+		text := r.Action + "\n"
+		if r.Data != nil {
+			text += strings.TrimSuffix(*r.Data, "\n") + "\n"
+		}
+		if _, err := io.WriteString(e.stdout, text); err != nil {
+			return err
+		}
+	}
+	if res.Outcome != session.OutcomeExited {
+		fmt.Fprintf(e.stderr, "astridfs: capsule %s was stopped: %s\n", filepath.Base(req.Name), oneLine(res.Message))
+		for i, f := range res.Frames {
+			if i == 8 {
+				break
+			}
+			fmt.Fprintf(e.stderr, "  in %s\n", oneLine(f))
+		}
+	}
+	return runCode(res)
+}
+
+func runCode(res session.RunResult) error {
+	code := res.ExitCode & 0xff
+	switch {
+	case res.Outcome == session.OutcomeTimedOut:
+		code = exitTimeout
+	case res.Outcome != session.OutcomeExited:
+		code = exitFailed
+	case res.ExitCode != 0 && code == 0:
+		code = exitFailed // not to be taken for success
+	}
+	if code == 0 {
+		return nil
+	}
+	return &codeError{code}
+}
+
+// capture keeps what is written to it up to maxOutput.
+type capture struct {
+	bytes.Buffer
+	lost bool
+}
+
+func (c *capture) Write(p []byte) (int, error) {
+	if room := maxOutput - c.Len(); len(p) > room {
+		c.lost = true
+		c.Buffer.Write(p[:room])
+		return len(p), nil
+	}
+	return c.Buffer.Write(p)
+}
+
+// runJSON runs and prints one document.
+func (e *env) runJSON(ch *chosen, conn session.Conn, req session.RunRequest, rio session.RunIO) error {
+	var stdout, stderr capture
+	rio.Stdout, rio.Stderr = &stdout, &stderr
+	res, err := conn.Run(e.ctx, req, rio)
+	if err != nil {
+		return err
+	}
+	doc := brief(ch)
+	doc["version"], doc["run"] = schemaVersion, res
+	for name, c := range map[string]*capture{"stdout": &stdout, "stderr": &stderr} {
+		if b := c.Bytes(); utf8.Valid(b) {
+			doc[name] = string(b)
+		} else {
+			doc[name+"_base64"] = b
+		}
+		if c.lost {
+			doc[name+"_truncated"] = true
+		}
+	}
+	if err := e.printJSON(doc); err != nil {
+		return err
+	}
+	return runCode(res)
+}

@@ -1,0 +1,27 @@
+// Command astridfs lets WebAssembly programs work on a project without touching
+// it, and a person see, review, keep or throw away what they did.
+//
+// This package is the command line alone: flags, output and exit codes. A file
+// cmd_NAME.go holds a subcommand: its options, what it does, its help. What a
+// session is and does lives in package session.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+)
+
+// version is set when a release is built.
+var version = "dev"
+
+func main() {
+	// Files in a session get the modes that capsules and users of the mount ask
+	// for, whose umask the kernel has applied.
+	unix.Umask(0)
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr))
+}

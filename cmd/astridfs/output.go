@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/astridfs/astridfs/overlay/diff"
+	"github.com/astridfs/astridfs/session"
+)
+
+// schemaVersion is the version of the documents that --json prints. Members are
+// added within a version and never removed or changed.
+const schemaVersion = 1
+
+// printJSON prints a document.
+func (e *env) printJSON(v any) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := e.stdout.Write(b.Bytes())
+	return err
+}
+
+// document prints a JSON object that has a list, without holding the list.
+type document struct {
+	w     io.Writer
+	items int
+}
+
+// newDocument begins with the members of head and the list called name. head is
+// a JSON object.
+func newDocument(w io.Writer, head map[string]any, name string) (*document, error) {
+	head["version"] = schemaVersion
+	b, err := marshal(head)
+	if err != nil {
+		return nil, err
+	}
+	_, err = fmt.Fprintf(w, "%s,%q:[", bytes.TrimSuffix(b, []byte("}")), name)
+	return &document{w: w}, err
+}
+
+func (d *document) item(v any) error {
+	b, err := marshal(v)
+	if err != nil {
+		return err
+	}
+	sep := "\n"
+	if d.items > 0 {
+		sep = ",\n"
+	}
+	d.items++
+	_, err = fmt.Fprintf(d.w, "%s%s", sep, b)
+	return err
+}
+
+// end closes the list and adds the members of tail.
+func (d *document) end(tail map[string]any) error {
+	b, err := marshal(tail)
+	if err != nil {
+		return err
+	}
+	b = bytes.TrimPrefix(b, []byte("{"))
+	if len(tail) > 0 {
+		b = append([]byte(","), b...)
+	}
+	_, err = fmt.Fprintf(d.w, "]%s\n", b)
+	return err
+}
+
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// brief is what documents say of the session that they are about.
+func brief(ch *chosen) map[string]any {
+	f := &ch.disk.File
+	return map[string]any{"session": map[string]any{"name": f.Name, "id": f.ID, "workspace": f.Workspace, "mode": f.Mode}}
+}
+
+// counts counts changes by status.
+type counts struct {
+	Added     int `json:"added"`
+	Modified  int `json:"modified"`
+	Deleted   int `json:"deleted"`
+	Renamed   int `json:"renamed"`
+	Retyped   int `json:"type_changed"`
+	Conflicts int `json:"conflicts"`
+}
+
+func (n *counts) add(c *session.Change) {
+	switch c.Status {
+	case "A":
+		n.Added++
+	case "M":
+		n.Modified++
+	case "D":
+		n.Deleted++
+	case "R":
+		n.Renamed++
+	case "T":
+		n.Retyped++
+	}
+	if c.Conflict != "" {
+		n.Conflicts++
+	}
+}
+
+func (n *counts) total() int { return n.Added + n.Modified + n.Deleted + n.Renamed + n.Retyped }
+
+func (n *counts) String() string {
+	if n.total() == 0 {
+		return "no changes"
+	}
+	s := ""
+	for _, p := range []struct {
+		n    int
+		word string
+	}{
+		{n.Added, "added"}, {n.Modified, "modified"}, {n.Deleted, "deleted"}, {n.Renamed, "renamed"},
+		{n.Retyped, "type changed"}, {n.Conflicts, "in conflict"},
+	} {
+		if p.n > 0 {
+			if s != "" {
+				s += ", "
+			}
+			s += fmt.Sprintf("%d %s", p.n, p.word)
+		}
+	}
+	return s
+}
+
+// Colours, for a terminal.
+const (
+	red    = "\x1b[31m"
+	green  = "\x1b[32m"
+	yellow = "\x1b[33m"
+	cyan   = "\x1b[36m"
+	bold   = "\x1b[1m"
+	plain  = "\x1b[0m"
+)
+
+// paint returns s in a colour if standard output has colours.
+func (e *env) paint(colour, s string) string {
+	if !colourful(e.stdout) {
+		return s
+	}
+	return colour + s + plain
+}
+
+// line returns a change as status prints it. Names are quoted as git quotes
+// them, so that none can send control characters to a terminal.
+func (e *env) line(c *session.Change) string {
+	name := diff.Quote(string(c.Path))
+	if c.From != "" {
+		name = diff.Quote(string(c.From)) + " -> " + name
+	}
+	if c.Type == "directory" {
+		name += "/"
+	}
+	colour := map[string]string{"A": green, "M": yellow, "D": red, "R": cyan, "T": cyan}[c.Status]
+	s := e.paint(colour, c.Status) + " " + name
+	if c.Conflict != "" {
+		s += "  " + e.paint(bold+red, "conflict: "+c.Conflict)
+	}
+	return s
+}

@@ -1,0 +1,226 @@
+package session
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/astridfs/astridfs/overlay/diff"
+	"github.com/astridfs/astridfs/session/store"
+)
+
+// Conn is a session that a command works on: one that this process owns, or a
+// live one of another process. Both answer the same.
+//
+// Paths are relative to the workspace's root, without "." and "..". Errors that
+// a person is to see are faults. A cancelled context ends a call with a fault of
+// kind Cancelled; what was done by then stays done, entry by entry.
+type Conn interface {
+	// Info describes the session and its owner.
+	Info(ctx context.Context) (Info, error)
+
+	// Status calls fn for every change at or below one of the paths, in the
+	// order of their paths.
+	Status(ctx context.Context, req StatusRequest, fn func(Change) error) error
+
+	// Diff writes the patch of every change at or below one of the paths.
+	Diff(ctx context.Context, req DiffRequest, sink DiffSink) error
+
+	// Commit writes changes to the workspace. A conflict is a fault of that
+	// kind, and then nothing was written; the result names the conflicts.
+	Commit(ctx context.Context, req CommitRequest, fn func(Change) error) (CommitResult, error)
+
+	// Discard throws changes away and calls fn for each.
+	Discard(ctx context.Context, req DiscardRequest, fn func(Change) error) (DiscardResult, error)
+
+	// Run runs a capsule to its end. That the capsule failed is no error.
+	Run(ctx context.Context, req RunRequest, io RunIO) (RunResult, error)
+
+	// Unmount ends a live session's mount and with it its owner.
+	Unmount(ctx context.Context, req UnmountRequest) error
+
+	// Live tells whether another process owns the session.
+	Live() bool
+
+	// Close gives the session up. An owner waits for what others are doing in
+	// it, until ctx ends.
+	Close(ctx context.Context) error
+}
+
+// Info describes a session.
+type Info struct {
+	Name      string     `json:"name"`
+	ID        string     `json:"id"`
+	Workspace store.Path `json:"workspace"`
+	Mode      store.Mode `json:"mode"`
+	Branch    string     `json:"branch,omitempty"`
+	Created   time.Time  `json:"created"`
+	Dir       store.Path `json:"dir"` // the session's directory
+
+	// What owns the session now; PID is 0 where nothing does.
+	PID        int        `json:"pid,omitempty"`
+	Command    string     `json:"command,omitempty"`
+	Since      *time.Time `json:"since,omitempty"`
+	Mountpoint store.Path `json:"mountpoint,omitempty"`
+	Runs       int        `json:"runs,omitempty"` // capsules that run now
+}
+
+// Change is one changed path.
+type Change struct {
+	Path   store.Path `json:"path"`
+	From   store.Path `json:"from,omitempty"` // of a rename: what it was called
+	Status string     `json:"status"`         // A, M, D, R or T
+	Type   string     `json:"type"`           // file, directory, symlink, fifo, socket, device
+	Size   int64      `json:"size"`           // bytes; of what is there now
+
+	// Changed names what differs, of a changed path: content, mode, owner,
+	// times, xattrs.
+	Changed []string `json:"changed,omitempty"`
+
+	// Conflict says what happened to the same path on the host since the
+	// session first changed it; empty where nothing did.
+	Conflict string `json:"conflict,omitempty"`
+}
+
+// StatusRequest are the arguments of Status.
+type StatusRequest struct {
+	Paths []store.Path `json:"paths,omitempty"` // none: all
+}
+
+// DiffRequest are the arguments of Diff.
+type DiffRequest struct {
+	Paths    []store.Path `json:"paths,omitempty"`
+	StatOnly bool         `json:"stat_only,omitempty"` // count lines, write no patch
+}
+
+// DiffSink takes what Diff finds: the text of a patch, and then what it was of.
+type DiffSink interface {
+	io.Writer
+	File(f DiffFile) error
+}
+
+// DiffFile counts what one file's patch holds.
+type DiffFile struct {
+	Change
+	Added    int   `json:"added"` // lines
+	Deleted  int   `json:"deleted"`
+	OldSize  int64 `json:"old_size"`
+	NewSize  int64 `json:"new_size"`
+	Binary   bool  `json:"binary,omitempty"`
+	TooLarge bool  `json:"too_large,omitempty"` // not compared
+}
+
+// Stat returns f as overlay/diff writes it.
+func (f *DiffFile) Stat() diff.Stat {
+	return diff.Stat{
+		Path: string(f.Path), From: string(f.From), Status: f.Status[0],
+		Added: f.Added, Deleted: f.Deleted, OldSize: f.OldSize, NewSize: f.NewSize,
+		Binary: f.Binary, TooLarge: f.TooLarge,
+	}
+}
+
+// CommitRequest are the arguments of Commit.
+type CommitRequest struct {
+	Paths   []store.Path `json:"paths,omitempty"`
+	DryRun  bool         `json:"dry_run,omitempty"` // only tell
+	Force   bool         `json:"force,omitempty"`   // write over conflicts
+	Message string       `json:"message,omitempty"` // mode worktree: of the git commit
+}
+
+// CommitResult is what Commit did.
+type CommitResult struct {
+	Committed int      `json:"committed"` // changes
+	Conflicts []Change `json:"conflicts,omitempty"`
+}
+
+// DiscardRequest are the arguments of Discard.
+type DiscardRequest struct {
+	Paths []store.Path `json:"paths,omitempty"`
+}
+
+// DiscardResult is what Discard did.
+type DiscardResult struct {
+	Discarded int `json:"discarded"` // changes
+}
+
+// UnmountRequest are the arguments of Unmount.
+type UnmountRequest struct {
+	// Lazy takes the mount out of the tree also while it is in use, and stops
+	// capsules that run.
+	Lazy bool `json:"lazy,omitempty"`
+}
+
+// RunRequest are the arguments of Run, besides what RunIO gives.
+type RunRequest struct {
+	Name     string `json:"name"`               // the capsule's file, for messages
+	Identity string `json:"identity,omitempty"` // names the file's exact contents; empty: not known
+
+	Manifest     []byte `json:"manifest,omitempty"` // Capsule.toml
+	ManifestName string `json:"manifest_name,omitempty"`
+	Principal    string `json:"principal"`
+	// FSRead and FSWrite are grants in place of the manifest's; with none of
+	// the three the capsule gets the workspace and tmp.
+	FSRead  []string `json:"fs_read,omitempty"`
+	FSWrite []string `json:"fs_write,omitempty"`
+
+	Entry   string   `json:"entry,omitempty"`  // install, upgrade, or empty
+	Action  string   `json:"action,omitempty"` // astrid-hook-trigger with this
+	Payload []byte   `json:"payload,omitempty"`
+	Args    []string `json:"args,omitempty"`
+	Env     []string `json:"env,omitempty"` // K=V
+
+	Timeout time.Duration `json:"timeout,omitempty"` // ns; 0: none
+	Limits  RunLimits     `json:"limits"`
+}
+
+// RunLimits bound what a capsule may use; 0 stands for the default.
+type RunLimits struct {
+	Memory     uint64 `json:"memory,omitempty"`      // bytes
+	WriteBytes uint64 `json:"write_bytes,omitempty"` // written in all
+	Files      uint64 `json:"files,omitempty"`       // names made
+}
+
+// RunIO is what a capsule reads and writes, as the caller has it.
+type RunIO struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+
+	// Module opens the capsule's file. It is called at most once, and not at
+	// all where the owner has the capsule compiled already.
+	Module func() (io.ReadCloser, error)
+}
+
+// How a capsule ended.
+const (
+	OutcomeExited   = "exited"    // by itself, with a code
+	OutcomeTrapped  = "trapped"   // its code did what it must not
+	OutcomeTimedOut = "timed-out" // its time was up
+)
+
+// RunResult is how a capsule ended.
+type RunResult struct {
+	Outcome  string   `json:"outcome"`
+	ExitCode int      `json:"exit_code"`         // of OutcomeExited
+	Message  string   `json:"message,omitempty"` // of the other outcomes
+	Frames   []string `json:"frames,omitempty"`  // the capsule's functions that were running, the innermost first
+	Entry    string   `json:"entry,omitempty"`   // the export that was called
+
+	// Result is what astrid-hook-trigger returned.
+	Result *CapsuleResult `json:"result,omitempty"`
+
+	Usage RunUsage `json:"usage"`
+}
+
+// RunUsage is what a run used.
+type RunUsage struct {
+	WroteBytes  uint64        `json:"wrote_bytes"`
+	MadeFiles   uint64        `json:"made_files"`
+	MemoryBytes uint64        `json:"memory_bytes"`
+	Duration    time.Duration `json:"duration_ns"`
+}
+
+// CapsuleResult is what astrid-hook-trigger returned.
+type CapsuleResult struct {
+	Action string  `json:"action"`
+	Data   *string `json:"data"`
+}

@@ -1,0 +1,85 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/astridfs/astridfs/session/fault"
+	"github.com/astridfs/astridfs/session/store"
+)
+
+// patience is how long a command waits for a session whose owner is just
+// starting or ending.
+const patience = 5 * time.Second
+
+// Options say who opens a session.
+type Options struct {
+	Command string // the subcommand, for messages
+	Version string // of the program, for messages
+	Log     logrus.FieldLogger
+}
+
+// Attach opens a session for a command. If nobody owns it, this process becomes
+// its owner; otherwise the result is a connection to the owner. An owner that
+// does not answer is a fault of kind Busy that says who it is.
+func Attach(ctx context.Context, st *store.Store, disk *store.Session, opt Options) (Conn, error) {
+	return attach(ctx, disk, opt, func() (Conn, error) {
+		o, err := Own(ctx, st, disk, opt)
+		if err != nil {
+			return nil, err
+		}
+		return o, nil
+	})
+}
+
+// Dial returns a connection to a live session; a fault of kind Failed if nobody
+// owns it.
+func Dial(ctx context.Context, disk *store.Session, opt Options) (Conn, error) {
+	return attach(ctx, disk, opt, func() (Conn, error) {
+		if _, used, err := disk.InUse(); err != nil {
+			return nil, err
+		} else if used {
+			return nil, store.ErrLocked
+		}
+		return nil, fault.New(fault.Failed, "", "session %s is not mounted", disk.File.Name)
+	})
+}
+
+func attach(ctx context.Context, disk *store.Session, opt Options, own func() (Conn, error)) (Conn, error) {
+	give := time.Now().Add(patience)
+	for {
+		c, err := own()
+		if !errors.Is(err, store.ErrLocked) {
+			if errors.Is(err, fs.ErrNotExist) && disk.Gone() {
+				return nil, fault.New(fault.Failed, "see what there is with: astridfs sessions list",
+					"session %s was removed meanwhile", disk.File.Name)
+			}
+			return c, err
+		}
+		live := &client{disk: disk, version: opt.Version}
+		start := time.Now()
+		if _, err = live.Info(ctx); err == nil {
+			return live, nil
+		}
+		if ctx.Err() != nil {
+			return nil, cancelled(ctx, err)
+		}
+		if !errors.Is(err, errNoAnswer) {
+			return nil, err
+		}
+		if time.Now().After(give) || time.Since(start) >= answerTime {
+			return nil, busy(disk)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func busy(disk *store.Session) error {
+	h := disk.Holder()
+	return fault.New(fault.Busy, "wait until it is done, or end that process: its changes stay in the session",
+		"session %s is in use by %s, which does not answer", disk.File.Name, h)
+}

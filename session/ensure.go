@@ -1,0 +1,119 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"github.com/astridfs/astridfs/session/fault"
+	"github.com/astridfs/astridfs/session/store"
+)
+
+// Spec says which session is wanted.
+type Spec struct {
+	Name      string     // empty: the workspace's own
+	Workspace string     // as Workspace returned it
+	Mode      store.Mode // empty: overlay for a new session, whatever it is for an old one
+	Branch    string     // mode worktree, a new session: its branch; empty: astridfs/NAME
+}
+
+// Ensure returns the session that spec describes, and makes it if there is
+// none; made tells which. A session of that name that is of another workspace
+// or mode is a fault of kind Usage.
+func Ensure(ctx context.Context, st *store.Store, spec Spec) (disk *store.Session, made bool, err error) {
+	if spec.Name == "" {
+		spec.Name = store.DefaultName(spec.Workspace)
+	}
+	disk, err = st.Load(spec.Name)
+	if err == nil {
+		return disk, false, spec.matches(disk)
+	}
+	if !errors.Is(err, store.ErrUnknown) {
+		return nil, false, err
+	}
+	if err := st.Probe(); err != nil {
+		return nil, false, err
+	}
+	if spec.Mode == "" {
+		spec.Mode = store.Overlay
+	}
+	if spec.Branch != "" && spec.Mode != store.Worktree {
+		return nil, false, fault.New(fault.Usage, "", "a branch is for mode worktree")
+	}
+	disk, err = st.Create(store.NewFile(spec.Name, spec.Workspace, spec.Mode))
+	if errors.Is(err, fs.ErrExist) {
+		// Another command was faster.
+		if disk, err = st.Load(spec.Name); err != nil {
+			return nil, false, err
+		}
+		return disk, false, spec.matches(disk)
+	}
+	if err == nil && spec.Mode == store.Worktree {
+		err = addWorktree(ctx, st, disk, spec)
+	}
+	return disk, err == nil, err
+}
+
+// matches tells whether an existing session is the one that spec means.
+func (spec *Spec) matches(disk *store.Session) error {
+	f := &disk.File
+	switch {
+	case string(f.Workspace) != spec.Workspace:
+		return fault.New(fault.Usage, "give another name with --session", "session %s is of another workspace, %s", f.Name, f.Workspace)
+	case spec.Mode != "" && f.Mode != spec.Mode:
+		return fault.New(fault.Usage, "give another name with --session", "session %s has mode %s", f.Name, f.Mode)
+	case spec.Branch != "" && f.Branch != spec.Branch:
+		return fault.New(fault.Usage, "give another name with --session", "session %s is on branch %s", f.Name, f.Branch)
+	}
+	return nil
+}
+
+// addWorktree gives a new session its worktree, or takes the session back.
+func addWorktree(ctx context.Context, st *store.Store, disk *store.Session, spec Spec) error {
+	lock, err := disk.Lock("create")
+	if err != nil {
+		return err
+	}
+	if spec.Branch == "" {
+		spec.Branch = "astridfs/" + spec.Name
+	}
+	f := disk.File
+	f.Branch = spec.Branch
+	gitDir, err := createWorktree(ctx, spec.Workspace, disk.Tree(), spec.Branch)
+	if err == nil {
+		f.GitDir = store.Path(gitDir)
+		err = disk.Update(f)
+	}
+	if err != nil {
+		return errors.Join(err, st.Remove(disk, lock))
+	}
+	return lock.Unlock()
+}
+
+// Remove deletes a session that nobody uses, with all its changes. Of a session
+// in mode worktree the branch stays.
+func Remove(ctx context.Context, st *store.Store, disk *store.Session) error {
+	lock, err := disk.Lock("remove")
+	if errors.Is(err, store.ErrLocked) {
+		return fault.New(fault.Busy, "end it first with: astridfs unmount "+disk.File.Name,
+			"session %s is in use by %s", disk.File.Name, disk.Holder())
+	}
+	if err != nil {
+		return err
+	}
+	if disk.File.Mode == store.Worktree {
+		if err := removeWorktree(ctx, string(disk.File.Workspace), disk.Tree()); err != nil {
+			return errors.Join(err, lock.Unlock())
+		}
+	}
+	return st.Remove(disk, lock)
+}
+
+// RemoveDamaged deletes a session that cannot be loaded.
+func RemoveDamaged(st *store.Store, name string) error {
+	err := st.RemoveDamaged(name)
+	if errors.Is(err, store.ErrLocked) {
+		return fault.New(fault.Busy, "end the process that uses it first", "session %s is in use", name)
+	}
+	return err
+}

@@ -1,0 +1,246 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/astridfs/astridfs/boundary/gate"
+	"github.com/astridfs/astridfs/fusefs"
+	"github.com/astridfs/astridfs/session/fault"
+	"github.com/astridfs/astridfs/session/join"
+	"github.com/astridfs/astridfs/session/store"
+	"github.com/astridfs/astridfs/vfs"
+)
+
+// grace is how long an owner that was told to end waits for a mount that is in
+// use before it takes it out of the tree nevertheless.
+const grace = 5 * time.Second
+
+// View is which of a session's trees a mount shows.
+type View string
+
+// The views. All is a directory of the three others.
+const (
+	ViewWorkspace View = "workspace"
+	ViewHome      View = "home"
+	ViewTmp       View = "tmp"
+	ViewAll       View = "all"
+)
+
+// MountOptions are the arguments of Owner.Mount.
+type MountOptions struct {
+	Mountpoint string // as MountpointPath returned it
+	View       View
+	Principal  string       // whose home and tmp
+	Grants     *gate.Grants // hold the mount to these capabilities; nil: to none
+	ReadOnly   bool         // every change answers EROFS
+	AllowOther bool         // let other users in
+}
+
+// mount is a session's mount. It is immutable.
+type mount struct {
+	point string
+	srv   *fusefs.Server
+}
+
+// unmountCall is a request to end the mount.
+type unmountCall struct {
+	req   UnmountRequest
+	reply chan error // takes one
+}
+
+// CheckMount tells whether a session of the workspace can be mounted there, and
+// changes nothing. workspace and mountpoint are as Workspace and MountpointPath
+// returned them.
+func CheckMount(st *store.Store, workspace, mountpoint string) error {
+	return checkMountpoint(mountpoint, workspace, st)
+}
+
+// Mount mounts the session. It returns when the mount answers. The caller then
+// calls Wait.
+func (o *Owner) Mount(opt MountOptions) error {
+	fs, err := o.view(opt)
+	if err != nil {
+		return err
+	}
+	if err := o.lock.SetMountpoint(opt.Mountpoint); err != nil {
+		return err
+	}
+	srv, err := fusefs.Mount(fs, opt.Mountpoint, fusefs.Options{
+		FSName:     mountSource(&o.disk.File),
+		AllowOther: opt.AllowOther, ReadOnly: opt.ReadOnly, Log: o.opt.Log,
+	})
+	if err != nil {
+		return mountFault(err)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.mounted = &mount{point: opt.Mountpoint, srv: srv}
+	return nil
+}
+
+// mountFault says what is to be done about a failed mount or unmount.
+func mountFault(err error) error {
+	kind := fault.Failed
+	switch {
+	case errors.Is(err, fusefs.ErrAlreadyMounted), errors.Is(err, fusefs.ErrBusy):
+		kind = fault.Busy
+	case errors.Is(err, fusefs.ErrPermission), errors.Is(err, fusefs.ErrDevicePermission), errors.Is(err, fusefs.ErrAllowOther):
+		kind = fault.Denied
+	}
+	next := "see what is missing with: astridfs doctor"
+	var m *fusefs.MountError
+	if errors.As(err, &m) && m.Hint != "" {
+		next = m.Hint
+	}
+	if errors.Is(err, fusefs.ErrNoDevice) {
+		next += "; run, status, diff and commit work without a mount"
+	}
+	return fault.New(kind, next, "cannot mount: %w", err)
+}
+
+// view builds what a mount shows.
+func (o *Owner) view(opt MountOptions) (vfs.FS, error) {
+	gated := func(fs vfs.FS, scheme string) vfs.FS {
+		if opt.Grants == nil {
+			return fs
+		}
+		return gate.New(fs, scheme, opt.Grants)
+	}
+	if opt.View == ViewWorkspace {
+		return gated(o.tree.fs(), gate.Workspace), nil
+	}
+	p, err := o.principal(opt.Principal)
+	if err != nil {
+		return nil, err
+	}
+	home, tmp := gated(p.home, gate.Home), gated(p.tmp, gate.Tmp)
+	switch opt.View {
+	case ViewHome:
+		return home, nil
+	case ViewTmp:
+		return tmp, nil
+	case ViewAll:
+		return join.New(
+			join.Part{Name: "workspace", FS: gated(o.tree.fs(), gate.Workspace)},
+			join.Part{Name: "home", FS: home}, join.Part{Name: "tmp", FS: tmp},
+		), nil
+	}
+	return nil, fault.New(fault.Usage, "use workspace, home, tmp or all", "view %q", opt.View)
+}
+
+// Wait returns when the mount has ended: on an Unmount, because someone
+// unmounted it, or because ctx was cancelled. It leaves no mount behind.
+func (o *Owner) Wait(ctx context.Context) error {
+	m := o.mounted
+	gone := make(chan struct{})
+	go func() {
+		m.srv.Wait(context.Background())
+		close(gone)
+	}()
+	err := o.waitEnd(ctx, m, gone)
+	select {
+	case <-gone:
+		o.opt.Log.WithField("mountpoint", m.point).Info("unmounted")
+		return err
+	case <-time.After(leaving):
+	}
+	// Out of the tree, and still in use: those who have files open there get
+	// errors from now on.
+	o.opt.Log.WithField("mountpoint", m.point).Warn("unmounted, and cut off from what still uses it")
+	if aerr := m.srv.Abort(); aerr != nil {
+		err = errors.Join(err, aerr)
+	} else {
+		select {
+		case <-gone:
+			return err
+		case <-time.After(grace):
+		}
+	}
+	o.abandoned = true
+	return err
+}
+
+// leaving is how long programs that use a mount which is taken out of the tree
+// have to close what they have open there.
+const leaving = time.Second
+
+// waitEnd returns when the mount is gone or out of the tree.
+func (o *Owner) waitEnd(ctx context.Context, m *mount, gone <-chan struct{}) error {
+	for {
+		select {
+		case <-gone:
+			return nil
+		case call := <-o.unmounts:
+			err := o.end(m, call.req.Lazy)
+			call.reply <- err
+			if err == nil {
+				return nil
+			}
+		case <-ctx.Done():
+			return o.endWithin(m, grace)
+		}
+	}
+}
+
+// end unmounts; a mount in use is Busy unless lazy.
+func (o *Owner) end(m *mount, lazy bool) error {
+	err := m.srv.Unmount()
+	switch {
+	case err == nil:
+		return nil
+	case lazy:
+		o.opt.Log.WithField("mountpoint", m.point).Warn("in use, so taken out of the tree while it is")
+		return m.srv.UnmountLazy()
+	case errors.Is(err, fusefs.ErrBusy):
+		return fault.New(fault.Busy, "end what works there (a shell whose current directory it is, say), or use: astridfs unmount --lazy",
+			"the mount at %s is in use", m.point)
+	}
+	return mountFault(err)
+}
+
+// endWithin unmounts as soon as the mount is not in use, and after a while also
+// if it is.
+func (o *Owner) endWithin(m *mount, patience time.Duration) error {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		err := o.end(m, false)
+		if err == nil || !fault.Is(err, fault.Busy) {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return o.end(m, true)
+		}
+	}
+}
+
+// Unmount implements Conn.
+func (o *Owner) Unmount(ctx context.Context, req UnmountRequest) error {
+	o.mu.Lock()
+	m, running := o.mounted, o.running
+	if m != nil && (running == 0 || req.Lazy) {
+		o.ending = true
+	}
+	o.mu.Unlock()
+	switch {
+	case m == nil:
+		return fault.New(fault.Failed, "", "session %s is not mounted", o.disk.File.Name)
+	case running > 0 && !req.Lazy:
+		return fault.New(fault.Busy, "wait until they end, or stop them with: astridfs unmount --lazy",
+			"%d capsules run in session %s", running, o.disk.File.Name)
+	}
+	call := unmountCall{req, make(chan error, 1)}
+	err := errors.New("the session ends already")
+	select {
+	case o.unmounts <- call:
+		err = <-call.reply
+	case <-ctx.Done():
+		err = cancelled(ctx, ctx.Err())
+	}
+	if err != nil {
+		o.mu.Lock()
+		o.ending = false
+		o.mu.Unlock()
+	}
+	return err
+}

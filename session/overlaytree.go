@@ -1,0 +1,135 @@
+package session
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/overlay"
+	"github.com/astridfs/astridfs/overlay/diff"
+	"github.com/astridfs/astridfs/session/fault"
+	"github.com/astridfs/astridfs/session/store"
+	"github.com/astridfs/astridfs/vfs"
+)
+
+// overlayTree is a session in mode overlay: changes are held back from the
+// workspace until they are committed.
+type overlayTree struct {
+	ov *overlay.FS
+}
+
+func openOverlay(ctx context.Context, disk *store.Session) (tree, error) {
+	ov, err := overlay.Open(ctx, overlay.Options{
+		Lower: []string{string(disk.File.Workspace)},
+		Upper: disk.Upper(), Work: disk.Work(), State: disk.State(),
+	})
+	if err == nil {
+		return &overlayTree{ov}, nil
+	}
+	next := ""
+	switch {
+	case errors.Is(err, overlay.ErrNoXattr), errors.Is(err, overlay.ErrNoWhiteout), errors.Is(err, overlay.ErrNoRename):
+		next = "use a state directory on another filesystem (ext4, xfs, btrfs): --state-dir or ASTRIDFS_STATE_DIR"
+	case errors.Is(err, overlay.ErrInUse):
+		return nil, fault.New(fault.Busy, "end what mounts the session's layers", "session %s: %w", disk.File.Name, err)
+	}
+	return nil, fault.New(fault.Failed, next, "cannot open session %s: %w", disk.File.Name, err)
+}
+
+func (t *overlayTree) fs() vfs.FS   { return t.ov }
+func (t *overlayTree) close() error { return t.ov.Close() }
+
+func (t *overlayTree) status(ctx context.Context, req StatusRequest, fn func(Change) error) error {
+	for c, err := range t.ov.Changes(ctx, overlay.ChangesOptions{Paths: plainPaths(req.Paths)}) {
+		if err != nil {
+			return err
+		}
+		if err := fn(changeOf(&c)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *overlayTree) diff(ctx context.Context, req DiffRequest, sink DiffSink) error {
+	opt := diff.Defaults()
+	opt.Discard = req.StatOnly
+	for c, err := range t.ov.Changes(ctx, overlay.ChangesOptions{Paths: plainPaths(req.Paths), Expand: true}) {
+		if err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		st, err := t.ov.Diff(sink, &c, opt)
+		if errors.Is(err, diff.ErrChanged) || vfs.Errno(err) == unix.ESTALE {
+			continue // changed while we looked; what is there now is of the next diff
+		}
+		if err != nil {
+			return err
+		}
+		f := DiffFile{
+			Change: changeOf(&c), Added: st.Added, Deleted: st.Deleted,
+			OldSize: st.OldSize, NewSize: st.NewSize, Binary: st.Binary, TooLarge: st.TooLarge,
+		}
+		if f.Type == "directory" {
+			continue // git knows none
+		}
+		if err := sink.File(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changeOf returns an overlay's change as a Conn tells it.
+func changeOf(c *overlay.Change) Change {
+	there := &c.New
+	if c.Kind == overlay.Deleted {
+		there = &c.Old
+	}
+	ch := Change{
+		Path: store.Path(c.Path), From: store.Path(c.From), Status: c.Kind.String(),
+		Type: typeName(there.Mode), Size: c.New.Size, Changed: c.Changed.Names(), Conflict: c.Conflict.String(),
+	}
+	if there.IsDir() {
+		ch.Size = 0
+	}
+	if c.Kind != overlay.Renamed {
+		ch.From = ""
+	}
+	return ch
+}
+
+func typeName(mode uint32) string {
+	switch mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return "directory"
+	case unix.S_IFLNK:
+		return "symlink"
+	case unix.S_IFIFO:
+		return "fifo"
+	case unix.S_IFSOCK:
+		return "socket"
+	case unix.S_IFCHR, unix.S_IFBLK:
+		return "device"
+	}
+	return "file"
+}
+
+func plainPaths(paths []store.Path) []string {
+	var list []string
+	for _, p := range paths {
+		list = append(list, string(p))
+	}
+	return list
+}
+
+func (t *overlayTree) commit(ctx context.Context, req CommitRequest, fn func(Change) error) (CommitResult, error) {
+	return CommitResult{}, errors.ErrUnsupported
+}
+
+func (t *overlayTree) discard(ctx context.Context, req DiscardRequest, fn func(Change) error) (DiscardResult, error) {
+	return DiscardResult{}, errors.ErrUnsupported
+}

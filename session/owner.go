@@ -1,0 +1,241 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/astridfs/astridfs/session/fault"
+	"github.com/astridfs/astridfs/session/store"
+	"github.com/astridfs/astridfs/session/wire"
+	"github.com/astridfs/astridfs/vfs"
+	"github.com/astridfs/astridfs/vfs/hostfs"
+)
+
+// tree is a session's workspace as its mode has it: the filesystem that both
+// front ends serve, and what can be done with the changes in it. Its methods
+// are those of Conn.
+type tree interface {
+	fs() vfs.FS
+	status(ctx context.Context, req StatusRequest, fn func(Change) error) error
+	diff(ctx context.Context, req DiffRequest, sink DiffSink) error
+	commit(ctx context.Context, req CommitRequest, fn func(Change) error) (CommitResult, error)
+	discard(ctx context.Context, req DiscardRequest, fn func(Change) error) (DiscardResult, error)
+	close() error
+}
+
+// Owner is a session that this process owns. Its methods may be called from any
+// goroutine; Close is called once.
+type Owner struct {
+	store *store.Store
+	disk  *store.Session
+	opt   Options
+	lock  *store.Lock
+	tree  tree
+	srv   *server
+	runs  runner
+
+	mu         sync.Mutex
+	principals map[string]*principal // protected by mu
+	mounted    *mount                // protected by mu; nil while not mounted
+	ending     bool                  // protected by mu; no more runs
+	running    int                   // protected by mu; capsules
+
+	unmounts  chan unmountCall // to the goroutine in Wait
+	abandoned bool             // set by Wait: the mount still uses the tree, which only the process's end can close
+}
+
+// principal is what belongs to one principal.
+type principal struct {
+	home, tmp *hostfs.FS
+}
+
+// Own makes this process the owner of a session and opens it. The error is
+// store.ErrLocked while another process owns it. Dead mounts of a killed owner
+// are taken away first and reported through opt.Log.
+func Own(ctx context.Context, st *store.Store, disk *store.Session, opt Options) (o *Owner, err error) {
+	lock, err := disk.Lock(opt.Command)
+	if err != nil {
+		return nil, err
+	}
+	o = &Owner{
+		store: st, disk: disk, opt: opt, lock: lock,
+		principals: map[string]*principal{}, unmounts: make(chan unmountCall),
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, o.release())
+		}
+	}()
+	dead, err := detachAll(disk)
+	for _, d := range dead {
+		opt.Log.Warn(d.String())
+	}
+	if err != nil {
+		return nil, err
+	}
+	if o.tree, err = openTree(ctx, disk); err != nil {
+		return nil, err
+	}
+	o.runs.cacheDir = st.CacheDir()
+	l, err := wire.Listen(disk.Dir, store.SocketName)
+	if err != nil {
+		return nil, err
+	}
+	o.srv = serve(l, o, opt.Version, opt.Log)
+	return o, nil
+}
+
+// openTree opens the workspace of a session, which must still be there.
+func openTree(ctx context.Context, disk *store.Session) (tree, error) {
+	if _, err := realDir("workspace", string(disk.File.Workspace),
+		"bring it back, or remove the session with: astridfs sessions remove "+disk.File.Name); err != nil {
+		return nil, err
+	}
+	switch disk.File.Mode {
+	case store.Overlay:
+		return openOverlay(ctx, disk)
+	case store.Worktree:
+		return openWorktree(ctx, disk)
+	case store.Host:
+		return openHost(disk)
+	}
+	return nil, fault.New(fault.Failed, "", "session %s has an unknown mode %q", disk.File.Name, disk.File.Mode)
+}
+
+// Live implements Conn.
+func (o *Owner) Live() bool { return false }
+
+// Close implements Conn: the session is closed, and the lock given up.
+func (o *Owner) Close(ctx context.Context) error {
+	o.mu.Lock()
+	o.ending = true
+	o.mu.Unlock()
+	err := o.srv.close(ctx)
+	return errors.Join(err, o.release())
+}
+
+// release gives up what Own got, in the opposite order.
+func (o *Owner) release() error {
+	var errs []error
+	if o.srv != nil {
+		errs = append(errs, wire.Remove(o.disk.Dir, store.SocketName))
+	}
+	errs = append(errs, o.runs.close())
+	for _, p := range o.principals {
+		if o.abandoned {
+			break
+		}
+		errs = append(errs, p.home.Close(), p.tmp.Close())
+	}
+	if o.tree != nil && !o.abandoned {
+		errs = append(errs, o.tree.close())
+	}
+	return errors.Join(append(errs, o.lock.Unlock())...)
+}
+
+// principal opens the directories of a principal, once for the owner's life.
+func (o *Owner) principal(name string) (*principal, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if p, ok := o.principals[name]; ok {
+		return p, nil
+	}
+	homeDir, tmpDir, err := o.disk.PrincipalDirs(name)
+	if err != nil {
+		return nil, err
+	}
+	home, err := hostfs.Open(homeDir, hostfs.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("home of %s: %w", name, err)
+	}
+	tmp, err := hostfs.Open(tmpDir, hostfs.Options{})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("tmp of %s: %w", name, err), home.Close())
+	}
+	p := &principal{home: home, tmp: tmp}
+	o.principals[name] = p
+	return p, nil
+}
+
+// Info implements Conn.
+func (o *Owner) Info(context.Context) (Info, error) {
+	i := Describe(o.disk)
+	h := o.lock.Holder()
+	i.PID, i.Command, i.Since = h.PID, h.Command, &h.Since
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.mounted != nil {
+		i.Mountpoint = store.Path(o.mounted.point)
+	}
+	i.Runs = o.running
+	return i, nil
+}
+
+// Describe returns what a session's file says of it.
+func Describe(disk *store.Session) Info {
+	f := &disk.File
+	return Info{
+		Name: f.Name, ID: f.ID, Workspace: f.Workspace, Mode: f.Mode, Branch: f.Branch,
+		Created: f.Created, Dir: store.Path(disk.Dir),
+	}
+}
+
+// Status implements Conn.
+func (o *Owner) Status(ctx context.Context, req StatusRequest, fn func(Change) error) error {
+	if err := checkPaths(req.Paths); err != nil {
+		return err
+	}
+	return o.ended(ctx, o.tree.status(ctx, req, fn))
+}
+
+// Diff implements Conn.
+func (o *Owner) Diff(ctx context.Context, req DiffRequest, sink DiffSink) error {
+	if err := checkPaths(req.Paths); err != nil {
+		return err
+	}
+	return o.ended(ctx, o.tree.diff(ctx, req, sink))
+}
+
+// Commit implements Conn.
+func (o *Owner) Commit(ctx context.Context, req CommitRequest, fn func(Change) error) (CommitResult, error) {
+	if err := checkPaths(req.Paths); err != nil {
+		return CommitResult{}, err
+	}
+	r, err := o.tree.commit(ctx, req, fn)
+	return r, o.ended(ctx, err)
+}
+
+// Discard implements Conn.
+func (o *Owner) Discard(ctx context.Context, req DiscardRequest, fn func(Change) error) (DiscardResult, error) {
+	if err := checkPaths(req.Paths); err != nil {
+		return DiscardResult{}, err
+	}
+	r, err := o.tree.discard(ctx, req, fn)
+	return r, o.ended(ctx, err)
+}
+
+// ended makes a fault of what a call ended with.
+func (o *Owner) ended(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	return cancelled(ctx, err)
+}
+
+// checkPaths tells whether paths are as Conn has them.
+func checkPaths(paths []store.Path) error {
+	for _, p := range paths {
+		if p == "" {
+			continue
+		}
+		for name := range strings.SplitSeq(string(p), "/") {
+			if vfs.CheckName(name) != nil {
+				return fault.New(fault.Usage, "paths are relative to the workspace's root", "%q is no path in a workspace", string(p))
+			}
+		}
+	}
+	return nil
+}

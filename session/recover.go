@@ -1,0 +1,94 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/astridfs/astridfs/fusefs"
+	"github.com/astridfs/astridfs/session/fault"
+	"github.com/astridfs/astridfs/session/store"
+)
+
+// Recovered is a mount that a killed owner left and that Recover took away.
+type Recovered struct {
+	Session    string
+	Mountpoint string
+}
+
+func (r Recovered) String() string {
+	return fmt.Sprintf("session %s: its owner is gone and left a dead mount at %s, which was unmounted; no change is lost", r.Session, r.Mountpoint)
+}
+
+// Recover takes away the mounts of st's sessions whose owner is gone, so that
+// nobody runs into a filesystem that answers nothing but errors. It costs one
+// reading of the kernel's table where there is no such mount.
+func Recover(st *store.Store) ([]Recovered, error) {
+	list, err := Mounts()
+	if err != nil {
+		return nil, err
+	}
+	var all []Recovered
+	var errs []error
+	seen := map[string]bool{}
+	for _, m := range list {
+		if seen[m.ID] {
+			continue
+		}
+		seen[m.ID] = true
+		disk, err := st.Load(m.Name)
+		if err != nil || disk.File.ID != m.ID {
+			continue // another state directory's
+		}
+		l, err := disk.Lock("recover")
+		if errors.Is(err, store.ErrLocked) || errors.Is(err, fs.ErrNotExist) {
+			continue // alive
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		done, err := detachAll(disk)
+		all = append(all, done...)
+		errs = append(errs, err, l.Unlock())
+	}
+	return all, errors.Join(errs...)
+}
+
+// dying is how long a killed owner may take to be gone after its lock is free:
+// the kernel gives the lock up first.
+const dying = 3 * time.Second
+
+// detachAll takes away every mount of a session that the caller owns and has
+// not mounted: they are a killed owner's.
+func detachAll(disk *store.Session) ([]Recovered, error) {
+	list, err := Mounts()
+	if err != nil {
+		return nil, err
+	}
+	var done []Recovered
+	for _, m := range list {
+		if m.ID != disk.File.ID {
+			continue
+		}
+		if err := detach(m.Point); err != nil {
+			return done, fault.New(fault.Failed, "unmount it: fusermount3 -u -z, as root umount -l",
+				"the dead mount of session %s at %s: %w", disk.File.Name, m.Point, err)
+		}
+		done = append(done, Recovered{disk.File.Name, m.Point})
+	}
+	return done, nil
+}
+
+func detach(point string) error {
+	for deadline := time.Now().Add(dying); ; time.Sleep(10 * time.Millisecond) {
+		done, err := fusefs.CleanStale(point)
+		if err != nil || done {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return errors.New("something still serves it")
+		}
+	}
+}

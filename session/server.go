@@ -1,0 +1,283 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/astridfs/astridfs/session/fault"
+	"github.com/astridfs/astridfs/session/wire"
+)
+
+// maxRequests bounds how many requests an owner works on at once, and helloTime
+// how long a client may take to say what it wants.
+const (
+	maxRequests = 64
+	helloTime   = 10 * time.Second
+)
+
+// request is what a Request frame holds.
+type request struct {
+	Op   string          `json:"op"`
+	Args json.RawMessage `json:"args,omitempty"`
+}
+
+// server answers requests on a control socket with what conn does.
+type server struct {
+	conn     Conn
+	version  string
+	log      logrus.FieldLogger
+	listener *net.UnixListener
+	slots    chan struct{}
+
+	ctx  context.Context // of all requests
+	stop context.CancelFunc
+	wg   sync.WaitGroup // the accepting goroutine and those of the requests
+}
+
+func serve(l *net.UnixListener, conn Conn, version string, log logrus.FieldLogger) *server {
+	ctx, stop := context.WithCancel(context.Background())
+	s := &server{conn: conn, version: version, log: log, listener: l, slots: make(chan struct{}, maxRequests), ctx: ctx, stop: stop}
+	s.wg.Add(1)
+	go s.accept()
+	return s
+}
+
+// close accepts no more requests and waits for those that run; when ctx ends,
+// it cancels them.
+func (s *server) close(ctx context.Context) error {
+	err := s.listener.Close()
+	release := context.AfterFunc(ctx, s.stop)
+	s.wg.Wait()
+	release()
+	s.stop()
+	return err
+}
+
+func (s *server) accept() {
+	defer s.wg.Done()
+	for {
+		c, err := s.listener.AcceptUnix()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			// Out of descriptors, say: what runs will give some back.
+			s.log.WithError(err).Warn("accepting a request")
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-s.ctx.Done():
+				return
+			}
+			continue
+		}
+		s.wg.Add(1)
+		go func() {
+			defer s.wg.Done()
+			defer c.Close()
+			s.handle(c)
+		}()
+	}
+}
+
+func (s *server) handle(c *net.UnixConn) {
+	uid, err := wire.PeerUID(c)
+	if err != nil || (uid != 0 && int(uid) != os.Geteuid()) {
+		s.log.WithField("uid", uid).WithError(err).Warn("refused a request of another user")
+		return
+	}
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	default:
+		reply(wire.NewConn(c), s.version, fault.New(fault.Busy, "try again", "the session's owner has %d requests already", maxRequests))
+		return
+	}
+	if err := c.SetDeadline(time.Now().Add(helloTime)); err != nil {
+		return
+	}
+	w := wire.NewConn(c)
+	req, err := s.greet(w)
+	if err != nil {
+		s.log.WithError(err).Warn("refused a request")
+		return
+	}
+	if err := c.SetDeadline(time.Time{}); err != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	cl := newCall(ctx, w)
+	readerDone := make(chan struct{})
+	go func() {
+		defer close(readerDone)
+		cl.receive(cancel)
+	}()
+	result, err := s.answer(ctx, cl, req)
+	if err != nil {
+		err = w.WriteJSON(wire.Fault, cancelled(ctx, err))
+	} else {
+		err = w.WriteJSON(wire.Result, result)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.log.WithError(err).WithField("request", req.Op).Warn("answering a request")
+	}
+	// The client has the answer when it closes; ending the reading first keeps
+	// the kernel from throwing the answer away with unread input.
+	c.CloseWrite()
+	c.SetReadDeadline(time.Now().Add(time.Second))
+	<-readerDone
+}
+
+func reply(w *wire.Conn, version string, f *fault.Error) {
+	if w.WriteJSON(wire.Hello, wire.HelloMessage{Protocol: wire.Version, Program: version, PID: os.Getpid()}) == nil {
+		w.WriteJSON(wire.Fault, f) // a client that is gone needs no answer
+	}
+}
+
+// greet exchanges hellos and reads the request.
+func (s *server) greet(w *wire.Conn) (request, error) {
+	var req request
+	k, p, err := w.Read()
+	if err != nil {
+		return req, err
+	}
+	var hello wire.HelloMessage
+	if k != wire.Hello || json.Unmarshal(p, &hello) != nil {
+		return req, errors.New("no hello")
+	}
+	if err := w.WriteJSON(wire.Hello, wire.HelloMessage{Protocol: wire.Version, Program: s.version, PID: os.Getpid()}); err != nil {
+		return req, err
+	}
+	if hello.Protocol != wire.Version {
+		// The client tells its user; it knows both versions now.
+		return req, fmt.Errorf("the client speaks protocol %d (astridfs %s)", hello.Protocol, hello.Program)
+	}
+	if k, p, err = w.Read(); err != nil {
+		return req, err
+	}
+	if k != wire.Request {
+		return req, fmt.Errorf("frame of kind %d in place of a request", k)
+	}
+	return req, wire.Unmarshal(p, &req)
+}
+
+// answer does what is asked. A fault of the program itself ends the request
+// and not the owner.
+func (s *server) answer(ctx context.Context, c *call, req request) (result any, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.WithField("request", req.Op).Errorf("panic: %v\n%s", r, debug.Stack())
+			err = fault.New(fault.Failed, "the session's log has the details", "internal error in the session's owner")
+		}
+	}()
+	return dispatch(ctx, s.conn, c, req)
+}
+
+// dispatch reads the arguments of a request and calls the method of conn.
+func dispatch(ctx context.Context, conn Conn, c *call, req request) (any, error) {
+	args := func(v any) error {
+		if err := wire.Unmarshal(req.Args, v); err != nil {
+			return fault.New(fault.Usage, "", "request %q: %w", req.Op, err)
+		}
+		return nil
+	}
+	type none struct{}
+	switch req.Op {
+	case opInfo:
+		return conn.Info(ctx)
+	case opStatus:
+		var a StatusRequest
+		if err := args(&a); err != nil {
+			return nil, err
+		}
+		return none{}, conn.Status(ctx, a, item[Change](c))
+	case opDiff:
+		var a DiffRequest
+		if err := args(&a); err != nil {
+			return nil, err
+		}
+		return none{}, conn.Diff(ctx, a, diffFrames{c.w.Writer(wire.Stdout), item[DiffFile](c)})
+	case opCommit:
+		var a CommitRequest
+		if err := args(&a); err != nil {
+			return nil, err
+		}
+		r, err := conn.Commit(ctx, a, item[Change](c))
+		return partial(c, r, err)
+	case opDiscard:
+		var a DiscardRequest
+		if err := args(&a); err != nil {
+			return nil, err
+		}
+		return conn.Discard(ctx, a, item[Change](c))
+	case opRun:
+		var a RunRequest
+		if err := args(&a); err != nil {
+			return nil, err
+		}
+		return conn.Run(ctx, a, RunIO{
+			Stdin: c.stream(wire.Stdin), Stdout: c.w.Writer(wire.Stdout), Stderr: c.w.Writer(wire.Stderr),
+			Module: func() (io.ReadCloser, error) { return io.NopCloser(c.stream(wire.Module)), nil },
+		})
+	case opUnmount:
+		var a UnmountRequest
+		if err := args(&a); err != nil {
+			return nil, err
+		}
+		return none{}, conn.Unmount(ctx, a)
+	}
+	return nil, fault.New(fault.Usage, "", "the session's owner knows no request %q", req.Op)
+}
+
+// The requests.
+const (
+	opInfo    = "info"
+	opStatus  = "status"
+	opDiff    = "diff"
+	opCommit  = "commit"
+	opDiscard = "discard"
+	opRun     = "run"
+	opUnmount = "unmount"
+)
+
+// partial sends a result that comes with an error: a refused commit names its
+// conflicts.
+func partial(c *call, r CommitResult, err error) (any, error) {
+	if err != nil && len(r.Conflicts) > 0 {
+		for _, ch := range r.Conflicts {
+			if werr := c.w.WriteJSON(wire.Progress, ch); werr != nil {
+				return nil, werr
+			}
+		}
+	}
+	return r, err
+}
+
+func item[T any](c *call) func(T) error {
+	return func(v T) error { return c.w.WriteJSON(wire.Item, v) }
+}
+
+type diffFrames struct {
+	io.Writer
+	file func(DiffFile) error
+}
+
+func (d diffFrames) File(f DiffFile) error { return d.file(f) }
+
+// cancelled makes the fault of a request that was given up.
+func cancelled(ctx context.Context, err error) *fault.Error {
+	if ctx.Err() != nil {
+		return fault.New(fault.Cancelled, "", "cancelled: %w", err)
+	}
+	return fault.Of(err)
+}
