@@ -35,8 +35,9 @@ type baseLog struct {
 
 	mu   sync.Mutex // guards the rest, held for one write
 	fd   int
-	size int64 // of the good records
-	bad  error // why nothing can be appended any more
+	size int64        // of the good records
+	todo []baseRecord // what a commit that was cut short left to finish
+	bad  error        // why nothing can be appended any more
 }
 
 var _ baseRecorder = (*baseLog)(nil)
@@ -83,6 +84,10 @@ func (l *baseLog) recover(stateDir int) error {
 			live[maphash.String(seed, r.path)] = struct{}{}
 		case baseClear:
 			delete(live, maphash.String(seed, r.path))
+		case baseMoving, baseTemp:
+			l.todo = append(l.todo, *r)
+		case baseDone:
+			l.todo = nil
 		}
 	})
 	if errors.Is(err, errBaseTorn) {
@@ -91,7 +96,7 @@ func (l *baseLog) recover(stateDir int) error {
 	if err != nil {
 		return err
 	}
-	if l.size = good; good > baseCompactSize && records > 2*len(live) {
+	if l.size = good; good > baseCompactSize && len(l.todo) == 0 && records > 2*len(live) {
 		return l.compact(stateDir)
 	}
 	return nil

@@ -21,7 +21,9 @@ import (
 //	baseFirst, baseSet: mode u32, uid u32, gid u32, size u64,
 //	                    mtime s64 u32, ctime s64 u32, ino u64, dev u64, path
 //	baseClear, baseClearTree: path
-//	baseMove: length of the first path u32, from, to
+//	baseMove, baseTemp: length of the first path u32, from, to
+//	baseMoving: ino u64, dev u64, and the same
+//	baseDone: nothing
 //
 // A record whose own length is good and that is cut short by the end of the
 // file, or whose payload is bad and ends with the file, is a torn tail; so is
@@ -42,6 +44,12 @@ const (
 	baseClear     // one path
 	baseClearTree // a path and all below
 	baseMove      // a path and all below are at another path now
+
+	// What a commit is about to do to the workspace, for the one that finishes
+	// it after a crash; baseDone says that there is nothing to finish.
+	baseMoving // the directory print.ino moves from path to to
+	baseTemp   // to in the directory path is a temporary object
+	baseDone
 )
 
 type baseKind uint8
@@ -59,8 +67,8 @@ type fingerprint struct {
 type baseRecord struct {
 	kind  baseKind
 	path  string
-	to    string      // of baseMove
-	print fingerprint // of baseFirst and baseSet
+	to    string      // of baseMove, baseMoving, baseTemp
+	print fingerprint // of baseFirst and baseSet; of baseMoving ino and dev
 }
 
 var (
@@ -89,11 +97,15 @@ func appendBase(b []byte, r *baseRecord) []byte {
 		b = le.AppendUint64(b, p.ino)
 		b = le.AppendUint64(b, p.dev)
 		b = append(b, r.path...)
-	case baseMove:
+	case baseMove, baseMoving, baseTemp:
+		if r.kind == baseMoving {
+			b = le.AppendUint64(b, r.print.ino)
+			b = le.AppendUint64(b, r.print.dev)
+		}
 		b = le.AppendUint32(b, uint32(len(r.path)))
 		b = append(b, r.path...)
 		b = append(b, r.to...)
-	default:
+	case baseClear, baseClearTree:
 		b = append(b, r.path...)
 	}
 	head, payload := b[start:start+baseHeaderLen], b[start+baseHeaderLen:]
@@ -159,15 +171,25 @@ func (r *baseRecord) decode(b []byte) bool {
 		r.path = string(b[baseFixedLen:])
 	case baseClear, baseClearTree:
 		r.path = string(b[1:])
-	case baseMove:
-		if len(b) < 5 {
+	case baseMove, baseMoving, baseTemp:
+		b = b[1:]
+		if r.kind == baseMoving {
+			if len(b) < 16 {
+				return false
+			}
+			r.print.ino, r.print.dev = le.Uint64(b), le.Uint64(b[8:])
+			b = b[16:]
+		}
+		if len(b) < 4 {
 			return false
 		}
-		n := le.Uint32(b[1:])
-		if uint64(n) > uint64(len(b)-5) {
+		n := le.Uint32(b)
+		if b = b[4:]; uint64(n) > uint64(len(b)) {
 			return false
 		}
-		r.path, r.to = string(b[5:5+n]), string(b[5+n:])
+		r.path, r.to = string(b[:n]), string(b[n:])
+	case baseDone:
+		return len(b) == 1
 	default:
 		return false
 	}

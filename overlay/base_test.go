@@ -257,6 +257,9 @@ func TestBaseFixture(t *testing.T) {
 		{kind: baseClear, path: "c"},
 		{kind: baseClearTree, path: ""},
 		{kind: baseMove, path: "x/y", to: "z"},
+		{kind: baseMoving, path: "", to: "n/m", print: fingerprint{ino: 1<<63 + 1, dev: 2}},
+		{kind: baseTemp, path: "d", to: "t\n"},
+		{kind: baseDone},
 	} {
 		b = appendBase(b, &r)
 	}
@@ -274,6 +277,9 @@ func FuzzBase(f *testing.F) {
 		{kind: baseFirst, path: "a/b", print: fingerprint{size: 5}},
 		{kind: baseClearTree, path: ""},
 		{kind: baseMove, path: "x/y", to: "x/y/z"},
+		{kind: baseMoving, path: "x/y", to: "z", print: fingerprint{ino: 3}},
+		{kind: baseTemp, path: "x/y", to: "z"},
+		{kind: baseDone},
 	} {
 		f.Add(appendBase(nil, &r))
 	}
