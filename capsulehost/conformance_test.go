@@ -36,11 +36,21 @@ func runConformance(t *testing.T, h *capsulehost.Host, wasm []byte) []conformanc
 	return cases
 }
 
-func TestConformanceGo(t *testing.T) {
+func TestConformance(t *testing.T) {
 	h := newHost(t, capsulehost.Options{})
-	for _, c := range runConformance(t, h, goGuest(t, "conformance", true)) {
+	inGo := runConformance(t, h, goGuest(t, "conformance", true))
+	for _, c := range inGo {
 		if c.Got != c.Want {
 			t.Errorf("%s: got %q, want %q", c.Name, c.Got, c.Want)
 		}
+	}
+	inC := runConformance(t, h, cGuest(t, "conformance_c/conformance.c"))
+	for i, c := range inC {
+		if i >= len(inGo) || c != inGo[i] {
+			t.Fatalf("case %d of the guest in C is %+v", i+1, c)
+		}
+	}
+	if len(inC) != len(inGo) {
+		t.Errorf("the guest in C has %d cases and the one in Go %d", len(inC), len(inGo))
 	}
 }

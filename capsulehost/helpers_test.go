@@ -142,3 +142,20 @@ func descriptors(tb testing.TB) int {
 	}
 	return len(entries)
 }
+
+// cGuest builds testdata/DIR/FILE.c without WASI and without a C library.
+func cGuest(tb testing.TB, file string) []byte {
+	tb.Helper()
+	return buildGuest(tb, file, func(out string) *exec.Cmd {
+		return exec.Command(clang(), "--target=wasm32", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function",
+			"-ffreestanding", "-fno-builtin", "-nostdlib", "-I", "../sdk/c", "-Wl,--no-entry", "-o", out, "testdata/"+file)
+	})
+}
+
+// clang is the compiler for guests in C: $CLANG, or Debian's.
+func clang() string {
+	if c := os.Getenv("CLANG"); c != "" {
+		return c
+	}
+	return "clang-19"
+}
