@@ -1,105 +1,184 @@
 package fusefs
 
 import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/astridfs/astridfs/vfs"
 )
 
-// OpenDir opens a directory. Its listing may come from the kernel's cache of an
-// earlier one, if nothing changed it since.
-func (r *rawFS) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	ctx, id := r.request(cancel, &in.InHeader), vfs.NodeID(in.NodeId)
-	d, err := r.fs.OpenDir(ctx, id)
-	if err != nil {
-		return status(err)
-	}
-	n := r.nodes.open(id)
-	volatile := n.volatile.Load()
-	var a *vfs.Attr
-	if volatile {
-		if got, err := r.fs.GetAttr(ctx, id, nil); err == nil {
-			a = &got
-		}
-	}
-	out.OpenFlags = fuse.FOPEN_CACHE_DIR
-	n.mu.Lock()
-	if r.keepLocked(n, volatile, a) {
-		out.OpenFlags |= fuse.FOPEN_KEEP_CACHE
-	}
-	n.mu.Unlock()
-	out.Fh = r.handles.add(&handle{node: n, dir: d})
-	return fuse.OK
+// OpenDir is answered ENOSYS: from then on the kernel opens directories without
+// asking and keeps listings until they change, so that walking a tree once more
+// costs no request at all. A change on this mount it sees itself; others are
+// told (notify.go); with a volatile root it compares the time of the last
+// change, as it does with files.
+//
+// So a listing comes without a handle: a node, and the cookie to go on from.
+// Listings that are under way are found again by these in dirStreams.
+func (r *rawFS) OpenDir(<-chan struct{}, *fuse.OpenIn, *fuse.OpenOut) fuse.Status {
+	return fuse.ENOSYS
 }
 
-func (r *rawFS) dir(id uint64) vfs.DirHandle {
-	if h := r.handles.get(id); h != nil {
-		return h.dir
-	}
-	return nil
-}
+// ReleaseDir is never called: nothing was opened.
+func (r *rawFS) ReleaseDir(*fuse.ReleaseIn) {}
 
 // ReadDir lists names.
 func (r *rawFS) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	d := r.dir(in.Fh)
-	if d == nil {
-		return fuse.EBADF
-	}
-	r.notify.answers.begin()
-	defer r.notify.answers.end()
-	err := d.ReadDir(r.request(cancel, &in.InHeader), in.Offset, func(e vfs.DirEntry) bool {
-		return out.AddDirEntry(fuse.DirEntry{Name: e.Name, Ino: e.Ino, Mode: e.Type, Off: e.Off})
+	return r.list(cancel, in, out, func(ctx context.Context, d vfs.DirHandle) error {
+		return d.ReadDir(ctx, in.Offset, func(e vfs.DirEntry) bool {
+			return out.AddDirEntry(fuse.DirEntry{Name: e.Name, Ino: e.Ino, Mode: e.Type, Off: e.Off})
+		})
 	})
-	return listed(err, out)
 }
 
 // ReadDirPlus lists names with what a lookup of each would answer.
 func (r *rawFS) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	d := r.dir(in.Fh)
-	if d == nil {
-		return fuse.EBADF
-	}
+	return r.list(cancel, in, out, func(ctx context.Context, d vfs.DirHandle) error {
+		return d.ReadDirPlus(ctx, in.Offset, func(de vfs.DirEntry, e vfs.Entry) bool {
+			if e.Node != 0 {
+				de.Ino, de.Type = e.Attr.Ino, e.Attr.Mode
+			}
+			eo := out.AddDirLookupEntry(fuse.DirEntry{Name: de.Name, Ino: de.Ino, Mode: de.Type, Off: de.Off})
+			if eo == nil {
+				return false
+			}
+			if e.Node != 0 {
+				r.entry(&e, eo)
+			}
+			return true
+		})
+	})
+}
+
+func (r *rawFS) list(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList, read func(context.Context, vfs.DirHandle) error) fuse.Status {
 	r.notify.answers.begin()
 	defer r.notify.answers.end()
-	err := d.ReadDirPlus(r.request(cancel, &in.InHeader), in.Offset, func(de vfs.DirEntry, e vfs.Entry) bool {
-		if e.Node != 0 {
-			de.Ino, de.Type = e.Attr.Ino, e.Attr.Mode
+	ctx, id := r.request(cancel, &in.InHeader), vfs.NodeID(in.NodeId)
+	d := r.streams.take(streamKey{id, in.Offset}, in.Pid)
+	if d == nil {
+		var err error
+		if d, err = r.fs.OpenDir(ctx, id); err != nil {
+			return status(err)
 		}
-		eo := out.AddDirLookupEntry(fuse.DirEntry{Name: de.Name, Ino: de.Ino, Mode: de.Type, Off: de.Off})
-		if eo == nil {
-			return false
-		}
-		if e.Node != 0 {
-			r.entry(&e, eo)
-		}
-		return true
-	})
-	return listed(err, out)
-}
-
-// listed answers a listing. References went out with the entries that are in
-// the reply, so an error that came after them must wait: the kernel asks again
-// from there.
-func listed(err error, out *fuse.DirEntryList) fuse.Status {
+	}
+	err := read(ctx, d)
 	if len(out.Bytes()) > 0 {
+		// References went out with the entries in the reply, so an error that
+		// came behind them must wait: the kernel asks again from there.
+		r.closeDirs(r.streams.put(streamKey{id, out.Offset}, in.Pid, d))
+		if n, _ := r.nodes.find(id); n != nil && n.volatile.Load() && !r.rootVolatile {
+			r.notify.enqueueLater(change{node: id}, changeData)
+		}
 		return fuse.OK
 	}
-	return status(err)
-}
-
-// ReleaseDir is the end of an open directory.
-func (r *rawFS) ReleaseDir(in *fuse.ReleaseIn) {
-	r.stats.requests.Add(1)
-	if h := r.handles.remove(in.Fh); h != nil {
-		r.release(h)
-	}
+	return status(errors.Join(err, d.Close()))
 }
 
 // FsyncDir makes a directory durable.
 func (r *rawFS) FsyncDir(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	d := r.dir(in.Fh)
-	if d == nil {
-		return fuse.EBADF
+	ctx := r.request(cancel, &in.InHeader)
+	d, err := r.fs.OpenDir(ctx, vfs.NodeID(in.NodeId))
+	if err != nil {
+		return status(err)
 	}
-	return status(d.Sync(r.request(cancel, &in.InHeader)))
+	return status(errors.Join(d.Sync(ctx), d.Close()))
+}
+
+func (r *rawFS) closeDirs(dirs []vfs.DirHandle) {
+	for _, d := range dirs {
+		if err := d.Close(); err != nil {
+			r.opt.Log.Printf("fusefs: closing a directory: %v", err)
+		}
+	}
+}
+
+// streamsMax bounds the listings that are remembered. One that is forgotten goes
+// on with a new handle from its cookie.
+const streamsMax = 64
+
+// streamKey is where a listing stands.
+type streamKey struct {
+	node vfs.NodeID
+	off  uint64
+}
+
+type dirStream struct {
+	key streamKey
+	pid uint32
+	dir vfs.DirHandle
+}
+
+// dirStreams are listings that were begun and not ended, the oldest first. There
+// are few, so a slice is searched from its young end.
+type dirStreams struct {
+	n    atomic.Int32 // how many there are
+	mu   sync.Mutex
+	list []dirStream // protected by mu
+}
+
+// take returns the handle of the listing that stands at key, if possible the
+// one of process pid, and nil if there is none. A listing from the start is
+// always a new one.
+func (s *dirStreams) take(key streamKey, pid uint32) vfs.DirHandle {
+	if key.off == 0 || s.n.Load() == 0 {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := -1
+	for i := len(s.list) - 1; i >= 0; i-- {
+		if s.list[i].key != key {
+			continue
+		}
+		found = i
+		if s.list[i].pid == pid {
+			break
+		}
+	}
+	if found < 0 {
+		return nil
+	}
+	d := s.list[found].dir
+	s.list = append(s.list[:found], s.list[found+1:]...)
+	s.n.Store(int32(len(s.list)))
+	return d
+}
+
+// put remembers a listing and returns what has to be closed in its place.
+func (s *dirStreams) put(key streamKey, pid uint32, d vfs.DirHandle) (dropped []vfs.DirHandle) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.list) >= streamsMax {
+		dropped = append(dropped, s.list[0].dir)
+		s.list = append(s.list[:0], s.list[1:]...)
+	}
+	s.list = append(s.list, dirStream{key, pid, d})
+	s.n.Store(int32(len(s.list)))
+	return dropped
+}
+
+// drop forgets the listings of a node, or of all for 0, and returns them to be
+// closed.
+func (s *dirStreams) drop(node vfs.NodeID) (dropped []vfs.DirHandle) {
+	if s.n.Load() == 0 {
+		return nil // mostly so: it is asked for each node that is forgotten
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept := s.list[:0]
+	for _, l := range s.list {
+		if node == 0 || l.key.node == node {
+			dropped = append(dropped, l.dir)
+		} else {
+			kept = append(kept, l)
+		}
+	}
+	clear(s.list[len(kept):])
+	s.list = kept
+	s.n.Store(int32(len(kept)))
+	return dropped
 }

@@ -7,14 +7,13 @@ import (
 	"github.com/astridfs/astridfs/vfs"
 )
 
-// handle is an open file or directory of the kernel. It does not change.
+// handle is an open file of the kernel. It does not change.
 type handle struct {
 	node   *node
-	file   vfs.Handle    // nil for a directory
-	dir    vfs.DirHandle // nil for a file
-	append bool          // opened with O_APPEND
-	mode   ioMode        // how the kernel reads and writes the file
-	owns   bool          // its file is the one that is registered for passthrough
+	file   vfs.Handle
+	append bool   // opened with O_APPEND
+	mode   ioMode // how the kernel reads and writes the file
+	owns   bool   // its file is the one that is registered for passthrough
 }
 
 const handlePage = 256

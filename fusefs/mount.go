@@ -46,6 +46,7 @@ func Mount(fs vfs.FS, mountpoint string, opt Options) (*Server, error) {
 		return nil, fmt.Errorf("root of the filesystem: %w", syscall.ENOTDIR)
 	}
 
+	r.rootVolatile = root.Volatile
 	mount := mountHelper
 	if os.Geteuid() == 0 {
 		mount = mountDirect
@@ -56,7 +57,7 @@ func Mount(fs vfs.FS, mountpoint string, opt Options) (*Server, error) {
 	}
 	// go-fuse takes the descriptor over. By this name of the mountpoint it knows
 	// that it is none of its business, and will not open files below it.
-	server, err := fuse.NewServer(r, "/dev/fd/"+strconv.Itoa(fd), mountOptions(r, root.Volatile))
+	server, err := fuse.NewServer(r, "/dev/fd/"+strconv.Itoa(fd), mountOptions(r))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting the connection: %w", err), unmount(path, true))
 	}
@@ -70,7 +71,7 @@ func Mount(fs vfs.FS, mountpoint string, opt Options) (*Server, error) {
 	return s, nil
 }
 
-func mountOptions(r *rawFS, volatile bool) *fuse.MountOptions {
+func mountOptions(r *rawFS) *fuse.MountOptions {
 	o := &fuse.MountOptions{
 		AllowOther:    r.opt.AllowOther,
 		FsName:        r.opt.FSName,
@@ -84,7 +85,7 @@ func mountOptions(r *rawFS, volatile bool) *fuse.MountOptions {
 		DisableSplice:            true,
 		EnableSymlinkCaching:     true,
 		EnableAcl:                r.opt.AllowOther,
-		ExplicitDataCacheControl: !volatile,
+		ExplicitDataCacheControl: !r.rootVolatile,
 		// O_TRUNC comes with the open; setuid bits are cleared here, so that
 		// the kernel need not ask for security.capability before each write;
 		// direct I/O runs in parallel.

@@ -28,8 +28,12 @@ func (r *rawFS) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, o
 
 // Forget takes references back; n is what the kernel counted of our answers.
 func (r *rawFS) Forget(nodeid, n uint64) {
-	if k := r.nodes.unref(vfs.NodeID(nodeid), n); k > 0 {
-		r.fs.Forget(vfs.NodeID(nodeid), k)
+	taken, last := r.nodes.unref(vfs.NodeID(nodeid), n)
+	if last {
+		r.closeDirs(r.streams.drop(vfs.NodeID(nodeid)))
+	}
+	if taken > 0 {
+		r.fs.Forget(vfs.NodeID(nodeid), taken)
 	}
 }
 

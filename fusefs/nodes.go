@@ -14,7 +14,7 @@ type node struct {
 
 	// Protected by the shard's mutex.
 	lookups uint64 // references the kernel holds
-	opens   int    // open handles, of files and directories
+	opens   int    // open handles
 
 	// volatile says that others may change the node without telling.
 	volatile atomic.Bool
@@ -97,22 +97,23 @@ func (t *nodeTable) ref(id vfs.NodeID, volatile bool) {
 	n.volatile.Store(volatile)
 }
 
-// unref takes back up to k references and tells how many there were to take.
-func (t *nodeTable) unref(id vfs.NodeID, k uint64) uint64 {
+// unref takes back up to k references. It tells how many there were to take,
+// and whether none is left.
+func (t *nodeTable) unref(id vfs.NodeID, k uint64) (taken uint64, last bool) {
 	s := t.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.m[id]
 	if n == nil {
-		return 0
+		return 0, false
 	}
 	k = min(k, n.lookups)
 	n.lookups -= k
 	s.dropLocked(n)
-	return k
+	return k, n.lookups == 0
 }
 
-// open counts an open file or directory.
+// open counts an open file.
 func (t *nodeTable) open(id vfs.NodeID) *node {
 	s := t.shard(id)
 	s.mu.Lock()

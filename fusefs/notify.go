@@ -146,13 +146,19 @@ func (n *notifier) tell(c change, kind changeKind) {
 	}
 	gone := n.inode(c.node, kind)
 	if kind&changeAgain == 0 && (met || !gone) {
-		n.mu.Lock()
-		if len(n.later) < queueMax {
-			n.later[c] |= kind | changeAgain
-		}
-		n.mu.Unlock()
-		n.signal()
+		n.enqueueLater(c, kind)
 	}
+}
+
+// enqueueLater has c told in a while. If there is no room it is not: this is a
+// second line of defence.
+func (n *notifier) enqueueLater(c change, kind changeKind) {
+	n.mu.Lock()
+	if len(n.later) < queueMax {
+		n.later[c] |= kind | changeAgain
+	}
+	n.mu.Unlock()
+	n.signal()
 }
 
 // inode invalidates the attributes of a node and, with changeData, its pages. It

@@ -20,11 +20,14 @@ type rawFS struct {
 
 	nodes   nodeTable
 	handles handleTable
+	streams dirStreams
 	notify  *notifier
 	stats   counters
 
 	passthrough atomic.Bool // the kernel takes backing files from us
 	ended       chan struct{}
+
+	rootVolatile bool // set before the mount
 }
 
 type counters struct {
@@ -56,6 +59,7 @@ func (r *rawFS) Init(s *fuse.Server) {
 func (r *rawFS) OnUnmount() {
 	r.notify.stop()
 	r.handles.drain(r.release)
+	r.closeDirs(r.streams.drop(0))
 	r.nodes.drain(r.fs.Forget)
 	close(r.ended)
 }
@@ -69,10 +73,7 @@ func (r *rawFS) panicked(v any) fuse.Status {
 
 // file returns the open file with that id.
 func (r *rawFS) file(id uint64) *handle {
-	if h := r.handles.get(id); h != nil && h.file != nil {
-		return h
-	}
-	return nil
+	return r.handles.get(id)
 }
 
 // fileOf returns the open file with that id if valid says that id is one.
