@@ -98,18 +98,26 @@ func trap(ctx context.Context, err error, limits Limits) (code uint32, exited bo
 		return 0, false, &TrapError{Kind: TrapCancelled, Reason: "it was cancelled", cause: context.Canceled}
 	}
 	text := err.Error()
-	e := &TrapError{Reason: "a trap", Frames: frames(text)}
+	e := &TrapError{Frames: frames(text)}
+	e.Reason, _, _ = strings.Cut(text, "\n")
+	_, wasm, isWasm := strings.Cut(e.Reason, "wasm error: ")
 	var fault *guest.Fault
+	var broke *hostError
 	switch {
 	case errors.As(err, &fault):
 		e.Reason = fault.Reason
-	case strings.HasPrefix(text, "wasm error: "):
-		e.Reason, _, _ = strings.Cut(strings.TrimPrefix(text, "wasm error: "), "\n")
-	default:
+	case isWasm: // also one within the allocator, which comes out of a host call
+		e.Reason = wasm
+	case errors.As(err, &broke), strings.Contains(text, "(recovered by wazero)"):
 		e.Kind, e.Reason = TrapHost, "an error of the host"
 	}
 	return 0, false, e
 }
+
+// hostError is a panic of the host outside of a guest's own call.
+type hostError struct{ value any }
+
+func (e *hostError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
 // errWallTime is the cause of a context whose run took too long.
 var errWallTime = errors.New("wall time")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -168,17 +169,18 @@ func (r *run) close(ctx context.Context) error {
 	return err
 }
 
-// call instantiates the module and calls its entry. The error is the runtime's;
-// of a panic, which only a fault of a host function outside of the guest's own
-// call can be, it is what panicked.
+// call instantiates the module and calls its entry. The error is the runtime's,
+// or what panicked in the host between the calls into the guest.
 func (r *run) call(ctx context.Context, entry Entry) (hook *HookResult, err error) {
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
-		case error:
+		case runtime.Error:
+			err = &hostError{p}
+		case error: // of guest: a fault, or the end of the guest within its allocator
 			err = p
 		default:
-			err = fmt.Errorf("panic: %v", p)
+			err = &hostError{p}
 		}
 		r.failure = err
 	}()
