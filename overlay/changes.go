@@ -136,8 +136,7 @@ type ChangesOptions struct {
 	// one, entry by entry. Its cost is that of walking those directories.
 	Expand bool
 
-	deep   bool // look for conflicts inside deleted directories
-	silent bool // plan only: no comparison of contents
+	deep bool // look for conflicts inside deleted directories
 }
 
 // Changes lists the differences between the view and the lower layers, a
@@ -227,6 +226,44 @@ func (s selection) leads(path string) bool {
 		}
 	}
 	return false
+}
+
+// choice is what a commit or discard works on: the selected paths with all below, and
+// single entries that have to come with them.
+type choice struct {
+	sel   selection
+	all   bool // the selection is everything
+	exact map[string]bool
+	need  selection // the exact paths, for leads
+}
+
+func (s *choice) has(path string) bool {
+	return s.all || len(s.sel) > 0 && s.sel.has(path) || s.exact[path]
+}
+
+// leads tells whether path, something above or something below it is chosen.
+func (s *choice) leads(path string) bool {
+	return s.all || len(s.sel) > 0 && s.sel.leads(path) || len(s.need) > 0 && s.need.leadsTo(path)
+}
+
+// leadsTo tells whether path is one of s or above one.
+func (s selection) leadsTo(path string) bool {
+	for _, p := range s {
+		if within(p, path) {
+			return true
+		}
+	}
+	return false
+}
+
+// add chooses one entry, and tells whether it was not chosen before.
+func (s *choice) add(path string) bool {
+	if s.has(path) {
+		return false
+	}
+	s.exact[path] = true
+	s.need = append(s.need, path)
+	return true
 }
 
 // within tells whether path is dir or below it.

@@ -10,10 +10,17 @@ import (
 // it can be judged: what moved where, and which names are one file.
 type survey struct {
 	dirs      map[lowerKey]*object // renamed directories by what they were
-	fileFrom  map[string]*cover    // moved files by where they are in the view
+	fileFrom  map[string]movedFile // moved files by where they are in the view
 	fileTo    map[lowerKey]string  // and by what they were
 	groups    map[at.Ident][]string
-	redirects []*object // renamed directories, those above first
+	redirects []*object // directories with a redirect, those above first
+}
+
+// movedFile is what a moved file was: a lower file, and the whiteout that is
+// in its place.
+type movedFile struct {
+	low   cover
+	white string // path in the view
 }
 
 // lowerKey names an entry of a lower layer.
@@ -29,23 +36,23 @@ func (c *cover) key() lowerKey { return lowerKey{c.in.layer, c.in.join(c.name)} 
 // survey walks the whole upper layer once.
 func (fs *FS) survey(ctx context.Context) (*survey, error) {
 	s := &survey{
-		dirs: make(map[lowerKey]*object), fileFrom: make(map[string]*cover),
+		dirs: make(map[lowerKey]*object), fileFrom: make(map[string]movedFile),
 		fileTo: make(map[lowerKey]string), groups: make(map[at.Ident][]string),
 	}
 	root, err := fs.rootPlace()
 	if err != nil {
 		return nil, err
 	}
-	v := surveyor{fs: fs, s: s, copied: make(map[uint64]string), gone: make(map[uint64]*cover)}
+	v := surveyor{fs: fs, s: s, copied: make(map[uint64]string), gone: make(map[uint64]movedFile)}
 	if err := v.dir(ctx, root); err != nil {
 		return nil, err
 	}
 	// A file that carries the number of a lower file whose name was deleted is
 	// that file, moved.
 	for ino, path := range v.copied {
-		if c := v.gone[ino]; c != nil && path != "" {
-			s.fileFrom[path] = c
-			s.fileTo[c.key()] = path
+		if m, ok := v.gone[ino]; ok && path != "" {
+			s.fileFrom[path] = m
+			s.fileTo[m.low.key()] = path
 		}
 	}
 	return s, nil
@@ -54,8 +61,8 @@ func (fs *FS) survey(ctx context.Context) (*survey, error) {
 type surveyor struct {
 	fs     *FS
 	s      *survey
-	copied map[uint64]string // added files that carry a lower inode's number; "" for several
-	gone   map[uint64]*cover // deleted lower files by the number that the view showed
+	copied map[uint64]string    // added files that carry a lower inode's number; "" for several
+	gone   map[uint64]movedFile // deleted lower files by the number that the view showed
 }
 
 func (v *surveyor) dir(ctx context.Context, p *place) error {
@@ -82,13 +89,14 @@ func (v *surveyor) object(ctx context.Context, p *place, o *object) error {
 	switch {
 	case o.white:
 		if o.low.exists() && o.low.attr.IsRegular() {
-			low := o.low
-			v.gone[v.fs.devs.ino(low.id)] = &low
+			v.gone[v.fs.devs.ino(o.low.id)] = movedFile{o.low, o.path}
 		}
 	case o.attr.IsDir():
-		if o.redirect != "" && o.low.isDir() {
-			v.s.dirs[o.low.key()] = o
+		if o.redirect != "" {
 			v.s.redirects = append(v.s.redirects, o)
+			if o.low.isDir() {
+				v.s.dirs[o.low.key()] = o
+			}
 		}
 		return v.dir(ctx, p.enter(o))
 	case o.attr.IsRegular():

@@ -14,6 +14,7 @@ type walk struct {
 	fs     *FS
 	opt    ChangesOptions
 	sel    selection
+	choice *choice // of a commit, in place of sel
 	survey *survey
 	base   *baseTree // nil if nothing is recorded
 	emit   func(Change) error
@@ -47,11 +48,17 @@ func (w *walk) run() error {
 // wanted tells whether a change at path, renamed from another if that is not
 // empty, is selected.
 func (w *walk) wanted(path, from string) bool {
+	if w.choice != nil {
+		return w.choice.has(path)
+	}
 	return w.sel.has(path) || from != "" && w.sel.has(from)
 }
 
 // enters tells whether a directory may hold something selected.
 func (w *walk) enters(path, origin string) bool {
+	if w.choice != nil {
+		return w.choice.leads(path)
+	}
 	return w.sel.leads(path) || path != origin && w.sel.leads(origin) || w.hasMoved()
 }
 
@@ -150,6 +157,16 @@ func (w *walk) tell(c Change) error {
 
 // upperDir handles a directory of the upper layer and all below it.
 func (w *walk) upperDir(p *place, o *object) error {
+	if o.renamed {
+		// What was there before gave way to it.
+		c, err := w.fs.cover(p.lowers, o.name)
+		if err == nil {
+			err = w.deleted(o.path, joinPath(p.origin, o.name), &c)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	c := Change{Path: o.path, From: o.origin, Kind: Modified, New: o.attr, new: o.loc}
 	switch {
 	case !o.low.exists():
@@ -195,19 +212,19 @@ func (w *walk) compare(o *object) (What, error) {
 // upperFile handles what is no directory.
 func (w *walk) upperFile(o *object) error {
 	c := Change{Path: o.path, From: o.origin, New: o.attr, new: o.loc}
-	moved := w.survey.fileFrom[o.path]
+	m, moved := w.survey.fileFrom[o.path]
 	switch {
-	case !o.low.exists() && moved != nil:
+	case !o.low.exists() && moved:
 		from := *o
-		from.low, from.origin = *moved, moved.in.join(moved.name)
+		from.low, from.origin = m.low, m.low.in.join(m.low.name)
 		diff, err := w.compare(&from)
 		if err != nil {
 			return err
 		}
-		c.Kind, c.From, c.Changed, c.Old, c.old = Renamed, from.origin, diff, moved.attr, moved.location()
+		c.Kind, c.From, c.Changed, c.Old, c.old = Renamed, from.origin, diff, m.low.attr, m.low.location()
 		// What is in the way where it went, and what became of where it was.
 		if c.Conflict = w.conflict(o, 0); c.Conflict == NoConflict {
-			c.Conflict = w.deletion(from.origin, moved)
+			c.Conflict = w.deletion(from.origin, &m.low)
 		}
 	case !o.low.exists():
 		c.Kind, c.From = Added, ""
