@@ -145,7 +145,8 @@ func (d *Dir) Release() {
 	c.mu.Lock()
 	d.pins--
 	fd := -1
-	if d.pins == 0 && d.dead {
+	// Above the limit, because many were in use at once, it is given up now.
+	if d.pins == 0 && (d.dead || d.slot >= 0 && len(c.ring) > c.max) {
 		fd = d.detachLocked()
 	}
 	c.mu.Unlock()
