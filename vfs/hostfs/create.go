@@ -204,20 +204,16 @@ func (fs *FS) own(ctx context.Context, dirfd, fd int, mode uint32) (found, error
 	if f.attr.IsDir() {
 		want |= f.attr.Mode & unix.S_ISGID // handed on by the directory
 	}
-	lost := want &^ f.attr.Mode
-	if lost != 0 && !chowned {
-		// Bits that the umask did not take are kept back by a default ACL.
-		mask, err := umask()
-		if err != nil {
-			return f, err
+	var lost uint32
+	if !f.attr.IsSymlink() {
+		if lost = want &^ f.attr.Mode; lost != 0 {
+			if lost, err = umasked(dirfd, lost); err != nil {
+				return f, err
+			}
 		}
-		lost &= mask
-	}
-	if chowned && !f.attr.IsDir() {
-		lost |= want & (unix.S_ISUID | unix.S_ISGID) // cleared by chown
-	}
-	if f.attr.IsSymlink() {
-		lost = 0
+		if chowned && !f.attr.IsDir() {
+			lost |= want & (unix.S_ISUID | unix.S_ISGID) // cleared by chown
+		}
 	}
 	if lost != 0 {
 		if err := at.Chmod(fd, "", (f.attr.Mode|lost)&07777); err != nil {
@@ -254,6 +250,19 @@ func giveTo(c *vfs.Caller, dirfd, fd int, a *vfs.Attr) (changed bool, err error)
 		return false, nil
 	}
 	return true, at.Chown(fd, "", uid, gid)
+}
+
+// umasked returns which of the bits that a new file in dirfd lacks were taken by
+// the umask: none where the directory has a default ACL, which then decides.
+func umasked(dirfd int, bits uint32) (uint32, error) {
+	mask, err := umask()
+	if err != nil || bits&mask == 0 {
+		return 0, err
+	}
+	if _, err := at.GetXattr(dirfd, "", "system.posix_acl_default", nil); err == nil {
+		return 0, nil
+	}
+	return bits & mask, nil
 }
 
 // umask reads this process's umask, which umask(2) can't tell without changing
