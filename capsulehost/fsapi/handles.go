@@ -119,12 +119,18 @@ func (f *FS) open(ctx context.Context, path string, want vfs.Access, o opening) 
 		if err == nil {
 			return t.FS, h, nil
 		}
-		if !existed && errors.Is(err, syscall.EEXIST) {
-			continue // made by another since the walk
+		if !again(existed, err) {
+			return nil, nil, err
 		}
-		return nil, nil, err
 	}
 	return nil, nil, syscall.EAGAIN
+}
+
+// again tells whether a call failed because another changed the place between
+// its walk and its effect: made a file where none was, or replaced it on the
+// host.
+func again(existed bool, err error) bool {
+	return !existed && errors.Is(err, syscall.EEXIST) || existed && errors.Is(err, syscall.ESTALE)
 }
 
 // openable tells whether open may go on to its effect.

@@ -49,7 +49,10 @@ func (f *FS) RemoveDirAll(ctx context.Context, path string) (uint64, error) {
 		if err := ctx.Err(); err != nil {
 			return r.count, err
 		}
-		if err := r.step(ctx); err != nil {
+		err := r.step(ctx)
+		if errors.Is(err, syscall.ESTALE) {
+			r.pop() // the host has put another in its place: the parent's listing has it
+		} else if err != nil {
 			return r.count, err
 		}
 	}

@@ -60,10 +60,9 @@ func (f *FS) put(ctx context.Context, path string, size int, do func(*view.Targe
 		}
 		existed := t.Exists()
 		t.Release()
-		if !existed && errors.Is(err, syscall.EEXIST) {
-			continue
+		if !again(existed, err) {
+			return err
 		}
-		return err
 	}
 	return syscall.EAGAIN
 }
