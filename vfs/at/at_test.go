@@ -2,6 +2,7 @@ package at_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"sort"
 	"strings"
@@ -81,6 +82,59 @@ func TestReadDir(t *testing.T) {
 	}
 	if err := at.ReadDir(-1, 0, nil); err != syscall.EBADF {
 		t.Errorf("of no descriptor: %v", err)
+	}
+}
+
+// TestDirReader goes on from where it stopped, and from elsewhere, in any order.
+func TestDirReader(t *testing.T) {
+	path, _ := openDir(t, unix.O_PATH)
+	for i := range 2000 {
+		must(t, os.WriteFile(fmt.Sprintf("%s/%0100d", path, i), nil, 0644))
+	}
+	fd := reopenDir(t, path, unix.O_RDONLY)
+	var all []vfs.DirEntry
+	must(t, at.ReadDir(fd, 0, func(de vfs.DirEntry) bool { all = append(all, de); return true }))
+	r := at.NewDirReader(fd)
+	defer r.Reset()
+	rnd := rand.New(rand.NewPCG(1, 2))
+	at := 0
+	for range 500 {
+		if rnd.IntN(4) == 0 {
+			at = rnd.IntN(len(all) + 1)
+		}
+		off := uint64(0)
+		if at > 0 {
+			off = all[at-1].Off
+		}
+		n := rnd.IntN(400)
+		must(t, r.Read(off, func(de vfs.DirEntry) bool {
+			if n == 0 {
+				return false
+			}
+			if de != all[at] {
+				t.Fatalf("entry %d is %+v, want %+v", at, de, all[at])
+			}
+			n, at = n-1, at+1
+			return true
+		}))
+		if n > 0 && at != len(all) {
+			t.Fatalf("ended after entry %d of %d", at, len(all))
+		}
+	}
+	// From the start, what happened meanwhile is seen.
+	must(t, r.Read(0, func(vfs.DirEntry) bool { return false }))
+	must(t, os.WriteFile(path+"/new", nil, 0644))
+	seen := false
+	must(t, r.Read(0, func(de vfs.DirEntry) bool { seen = seen || de.Name == "new"; return true }))
+	if !seen {
+		t.Error("the new entry is not listed")
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -16,7 +16,8 @@ type dirHandle struct {
 	n  *node
 	fd int
 
-	mu sync.Mutex // held over a listing, which moves the descriptor's position
+	mu     sync.Mutex // held over a listing
+	reader *at.DirReader
 }
 
 var _ vfs.DirHandle = (*dirHandle)(nil)
@@ -25,7 +26,7 @@ var _ vfs.DirHandle = (*dirHandle)(nil)
 func (d *dirHandle) ReadDir(ctx context.Context, off uint64, fn func(vfs.DirEntry) bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return at.ReadDir(d.fd, off, fn)
+	return d.reader.Read(off, fn)
 }
 
 // ReadDirPlus implements vfs.DirHandle. fn must not use this handle.
@@ -40,6 +41,7 @@ func (d *dirHandle) Sync(ctx context.Context) error {
 
 // Close implements vfs.DirHandle.
 func (d *dirHandle) Close() error {
+	d.reader.Reset()
 	err := unix.Close(d.fd)
 	d.fs.unhold(d.n)
 	return err

@@ -98,5 +98,5 @@ func (fs *FS) OpenDir(ctx context.Context, id vfs.NodeID) (vfs.DirHandle, error)
 		unix.Close(fd)
 		return nil, syscall.ESTALE
 	}
-	return &dirHandle{fs: fs, n: n, fd: fd}, nil
+	return &dirHandle{fs: fs, n: n, fd: fd, reader: at.NewDirReader(fd)}, nil
 }
