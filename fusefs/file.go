@@ -55,8 +55,8 @@ func (r *rawFS) created(ctx context.Context, in *fuse.CreateIn, e *vfs.Entry, f 
 }
 
 // Create makes and opens a file. The kernel has found that there is none of
-// that name; if by now there is, it walks the path once more on ESTALE, with
-// the permission checks of an open, unless O_EXCL asks for the error.
+// that name. If by now there is, and O_EXCL does not ask for the error, it is
+// to be opened: see createdMeanwhile.
 func (r *rawFS) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
 	if r.readOnly() {
 		return erofs
@@ -67,12 +67,53 @@ func (r *rawFS) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, o
 	e, f, err := r.fs.Create(ctx, vfs.NodeID(in.NodeId), name, int(in.Flags&openFlags), in.Mode&07777)
 	if err != nil {
 		if in.Flags&unix.O_EXCL == 0 && vfs.Errno(err) == syscall.EEXIST {
-			return fuse.Status(syscall.ESTALE)
+			return r.createdMeanwhile(ctx, in, name, out)
 		}
 		return status(err)
 	}
 	r.created(ctx, in, &e, f, out)
 	return fuse.OK
+}
+
+// createdMeanwhile opens what someone else put where the kernel wanted to
+// create. The kernel does not check permissions after a create; so unless the
+// caller is the owner or root, whose rights can be told here, the answer is
+// ESTALE, upon which it walks the path once more and finds the file itself.
+func (r *rawFS) createdMeanwhile(ctx *request, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	const stale = fuse.Status(syscall.ESTALE)
+	e, err := r.fs.Lookup(ctx, vfs.NodeID(in.NodeId), name)
+	if err != nil {
+		return stale // gone again
+	}
+	f, err := r.openOwn(ctx, in, &e)
+	if err != nil {
+		r.fs.Forget(e.Node, 1)
+		return status(err)
+	}
+	if in.Flags&unix.O_TRUNC != 0 {
+		if in.OpenFlags&fuse.OPEN_KILL_SUIDGID != 0 {
+			err = r.killPrivileges(ctx, e.Node, f)
+		}
+		if err != nil {
+			r.fs.Forget(e.Node, 1)
+			return r.abandon(f, err)
+		}
+		if e.Attr, err = r.fs.GetAttr(ctx, e.Node, f); err != nil {
+			r.fs.Forget(e.Node, 1)
+			return r.abandon(f, err)
+		}
+	}
+	r.created(ctx, in, &e, f, out)
+	return fuse.OK
+}
+
+func (r *rawFS) openOwn(ctx *request, in *fuse.CreateIn, e *vfs.Entry) (vfs.Handle, error) {
+	need := [...]uint32{unix.O_RDONLY: 0o400, unix.O_WRONLY: 0o200, unix.O_RDWR: 0o600, unix.O_ACCMODE: 0o600}[in.Flags&unix.O_ACCMODE]
+	owner := ctx.caller.UID == e.Attr.UID && e.Attr.Mode&need == need
+	if !e.Attr.IsRegular() || !owner && ctx.caller.UID != 0 {
+		return nil, syscall.ESTALE
+	}
+	return r.fs.Open(ctx, e.Node, int(in.Flags&openFlags))
 }
 
 // Tmpfile makes and opens a file without a name.

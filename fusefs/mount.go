@@ -136,6 +136,8 @@ func checkMountpoint(mountpoint string) (string, error) {
 	switch err := unix.Stat(path, &st); {
 	case err == syscall.ENOENT:
 		return fail(ErrMountpointMissing, nil, "make the directory")
+	case err == syscall.ENOTDIR:
+		return fail(ErrNotDirectory, nil, "give a directory")
 	case err == syscall.ENOTCONN:
 		return fail(ErrStale, err, "unmount it (fusermount3 -u -z, as root umount -l)")
 	case err != nil:
