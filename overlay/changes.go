@@ -271,9 +271,12 @@ func within(path, dir string) bool {
 	return dir == "" || strings.HasPrefix(path, dir) && (len(path) == len(dir) || path[len(dir)] == '/')
 }
 
-// rebase returns path with its head from replaced by to.
+// rebase returns path, which is from or below it, with that head replaced by to.
 func rebase(path, from, to string) string {
-	return strings.TrimPrefix(joinPath(to, strings.TrimPrefix(path[len(from):], "/")), "/")
+	if from == "" {
+		return joinPath(to, path)
+	}
+	return strings.TrimPrefix(to+path[len(from):], "/")
 }
 
 // interrupted turns the end of a context into EINTR.

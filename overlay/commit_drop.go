@@ -1,0 +1,312 @@
+package overlay
+
+import (
+	"context"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/vfs/at"
+)
+
+// dropBatch is how many files leave the upper layer in one freeze.
+const dropBatch = 64
+
+// drop takes files that the workspace has by now out of an upper directory. One
+// that changed since, or that somebody has open for writing, stays.
+func (c *commit) drop(p *place, files []*object) error {
+	if err := c.syncDir(p); err != nil {
+		return pathError(p.path, err)
+	}
+	c.step("synced")
+	for len(files) > 0 {
+		n := min(len(files), dropBatch)
+		if err := c.dropSome(p, files[:n]); err != nil {
+			return err
+		}
+		files = files[n:]
+	}
+	return nil
+}
+
+func (c *commit) dropSome(p *place, files []*object) error {
+	thaw, err := c.fs.freeze(c.lasting())
+	if err != nil {
+		return err
+	}
+	defer thaw()
+	for _, o := range files {
+		a, id, err := o.loc.stat()
+		if vanished(err) {
+			continue
+		}
+		if err != nil {
+			return pathError(o.path, err)
+		}
+		if !unchanged(&a, id, &o.attr, o.id) {
+			c.left(o.path, errMeanwhile)
+			continue
+		}
+		if c.fs.pinned(o.path) {
+			continue // open for writing: it is the same, and no change
+		}
+		if err := c.dropFile(p, o); err != nil {
+			return pathError(o.path, err)
+		}
+	}
+	return nil
+}
+
+// dropFile removes a file from the upper layer. Everything is frozen.
+func (c *commit) dropFile(p *place, o *object) error {
+	err := keepTimes(p.upper, func(fd int) error {
+		return c.fs.alter(c.ctx, p.path, o.name, func() error {
+			if err := c.fs.unindex(fd, o.name); err != nil {
+				return err
+			}
+			c.step("unindexed")
+			return at.Unlink(fd, o.name, 0)
+		})
+	})
+	if err != nil {
+		return err
+	}
+	c.step("dropped")
+	return c.note(baseRecord{kind: baseClear, path: o.path})
+}
+
+// dropWhites removes whiteouts that hide nothing any more.
+func (c *commit) dropWhites(p *place, whites []*object) error {
+	if err := c.syncDir(p); err != nil {
+		return pathError(p.path, err)
+	}
+	thaw, err := c.fs.freeze(c.lasting())
+	if err != nil {
+		return err
+	}
+	defer thaw()
+	for _, o := range whites {
+		now, err := c.fs.look(p, o.name)
+		if vanished(err) {
+			continue
+		}
+		if err != nil {
+			return pathError(o.path, err)
+		}
+		if !now.white || now.low.exists() {
+			c.left(o.path, errMeanwhile)
+			continue
+		}
+		if err := c.note(baseRecord{kind: baseClearTree, path: o.path}); err != nil {
+			return err
+		}
+		if err := keepTimes(p.upper, func(fd int) error { return at.Unlink(fd, o.name, 0) }); err != nil {
+			return pathError(o.path, err)
+		}
+		c.step("revealed")
+		c.finished(o.path)
+	}
+	return nil
+}
+
+// dropDir removes the upper directory o if it is empty and the workspace's is
+// the same.
+func (c *commit) dropDir(p *place, o *object) error {
+	thaw, err := c.fs.freeze(c.lasting())
+	if err != nil {
+		return err
+	}
+	defer thaw()
+	now, err := c.fs.look(p, o.name)
+	if err != nil || now.id != o.id || !now.low.isDir() || now.opaque || now.redirect != "" {
+		if vanished(err) {
+			err = nil
+		}
+		return err
+	}
+	diff, err := differences(c.ctx, now.low.location(), &now.low.attr, now.loc, &now.attr)
+	if err != nil || diff&^Content != 0 {
+		return err
+	}
+	err = keepTimes(p.upper, func(fd int) error {
+		return c.fs.alter(c.ctx, p.path, o.name, func() error { return at.Unlink(fd, o.name, unix.AT_REMOVEDIR) })
+	})
+	if err == syscall.ENOTEMPTY || err == syscall.EEXIST {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.step("directory dropped")
+	return c.note(baseRecord{kind: baseClear, path: o.path})
+}
+
+// syncDir has what was done in a directory of the workspace outlive a crash of
+// the machine.
+func (c *commit) syncDir(p *place) error {
+	if c.opt.NoSync || len(p.lowers) == 0 {
+		return nil
+	}
+	return location{dir: p.lowers[0].at}.use(func(dirfd int, _ string) error {
+		fd, err := at.Open(dirfd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		err = syncFile(fd)
+		if err == syscall.EINVAL {
+			err = nil // a filesystem whose directories need none
+		}
+		return err
+	})
+}
+
+// keepTimes calls fn with a descriptor of a directory and leaves its times as
+// they were: what fn does to it is nothing that happens in the view.
+func keepTimes(dir *at.Dir, fn func(fd int) error) error {
+	fd, err := dir.Acquire()
+	if err != nil {
+		return gone(err)
+	}
+	defer dir.Release()
+	a, _, err := at.Stat(fd, "")
+	if err != nil {
+		return err
+	}
+	if err := fn(fd); err != nil {
+		return err
+	}
+	setTimes(fd, "", &a) // only for show
+	return nil
+}
+
+// alter calls fn, which changes what the layers have as name in the directory
+// dir of the view, but not what the view shows. A live node for it stays: it
+// stands for what is there afterwards. The gate is frozen, and no lookup of the
+// name sees the moment between.
+func (fs *FS) alter(ctx context.Context, dir, name string, fn func() error) error {
+	p := fs.liveDir(dir)
+	if p == nil {
+		return fn()
+	}
+	defer fs.put(p)
+	c := p.d.kid(name)
+	if c == nil {
+		defer lockDirs(p)()
+		return fn()
+	}
+	defer fs.put(c)
+	ok, err := fs.alterLive(p, name, c, fn)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		fs.EntryChanged(ctx, p.id, name)
+	}
+	fs.NodeChanged(ctx, c.id, true)
+	return nil
+}
+
+// alterLive is alter for a known entry; it is false if the entry does not stand
+// for an object of its type any more.
+func (fs *FS) alterLive(p *node, name string, c *node, fn func() error) (bool, error) {
+	defer lockDirs(p, c)()
+	c.mu.Lock()
+	if err := fn(); err != nil {
+		c.mu.Unlock()
+		return true, err
+	}
+	p.d.version++
+	f, err := fs.find(p, name)
+	if err == nil && f.attr.Type() == c.typ {
+		fs.rebindLocked(p, name, c, &f)
+		c.mu.Unlock()
+		return true, nil
+	}
+	c.mu.Unlock()
+	if err != nil && err != syscall.ENOENT {
+		return false, err
+	}
+	if c.d != nil {
+		c.d.dead = true
+	}
+	fs.detach(p, name, c, true)
+	return false, nil
+}
+
+// liveDir returns the node of a directory with a reference, or nil if it is not
+// in memory.
+func (fs *FS) liveDir(path string) *node {
+	n := fs.root
+	n.ref()
+	for rest := path; rest != ""; {
+		var name string
+		name, rest, _ = strings.Cut(rest, "/")
+		c := n.d.kid(name)
+		fs.put(n)
+		if c == nil {
+			return nil
+		}
+		if c.d == nil {
+			fs.put(c)
+			return nil
+		}
+		n = c
+	}
+	return n
+}
+
+// expandOpaque has a directory that hides all that lower layers have in its
+// place say so entry by entry: by whiteouts, and by opaque directories. What
+// the view shows does not change.
+func (fs *FS) expandOpaque(ctx context.Context, p *place, o *object) error {
+	thaw, err := fs.freeze(ctx)
+	if err != nil {
+		return err
+	}
+	defer thaw()
+	now, err := fs.look(p, o.name)
+	if err != nil || !now.opaque {
+		return err
+	}
+	err = fs.alter(ctx, p.path, o.name, func() error {
+		in := p.enter(now)
+		return keepTimes(in.upper, func(fd int) error {
+			names, err := lowerNames(in.lowers)
+			if err != nil {
+				return err
+			}
+			for _, name := range names {
+				if err := fs.hideEntry(in, fd, name); err != nil {
+					return err
+				}
+			}
+			fs.step("commit.expanded")
+			return fs.ly.remove(fd, "", markOpaque)
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return fs.refresh(ctx, o.path)
+}
+
+// hideEntry has the upper directory fd hide what lower layers have as name.
+func (fs *FS) hideEntry(in *place, fd int, name string) error {
+	low, err := fs.cover(in.lowers, name)
+	if err != nil || !low.exists() {
+		return err
+	}
+	o, err := fs.look(in, name)
+	if err == syscall.ENOENT {
+		return fs.white.make(fs, fd, name)
+	}
+	if err != nil {
+		return err
+	}
+	if o.attr.IsDir() && !o.opaque && o.redirect == "" && low.isDir() {
+		return fs.ly.setOpaque(fd, name)
+	}
+	return nil
+}

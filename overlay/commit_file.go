@@ -1,0 +1,410 @@
+package overlay
+
+import (
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/vfs"
+	"github.com/astridfs/astridfs/vfs/at"
+)
+
+const (
+	// stageTries is how often a file that is written to meanwhile is copied
+	// before the copy is made with everything frozen.
+	stageTries = 3
+
+	// settleTime is how old a change must be for a later one to be sure to
+	// leave another change time: more than a tick of the kernel's clock.
+	settleTime = 20 * time.Millisecond
+)
+
+// staged is a finished copy in a directory of the workspace: a regular file
+// without a name, open as fd, or anything under a temporary name.
+type staged struct {
+	fd   int // -1 if it is none
+	name string
+}
+
+func (s *staged) close(dirfd int) {
+	closeFD(s.fd)
+	s.fd = -1
+	if s.name != "" {
+		at.Unlink(dirfd, s.name, 0)
+		s.name = ""
+	}
+}
+
+// temp returns a name for a temporary object in the place's directory of the
+// workspace, open as fd, and sees to it that a crash does not leave it there.
+func (c *commit) temp(p *place, fd int) (string, error) {
+	c.temps++
+	name := c.prefix + "." + strconv.FormatUint(c.temps, 16)
+	return name, c.fs.log.append(baseRecord{kind: baseTemp, path: p.lowers[0].path(), to: name})
+}
+
+// note has a record logged and counted with in this commit.
+func (c *commit) note(r baseRecord) error {
+	c.base.apply(&r)
+	return c.fs.log.append(r)
+}
+
+// settled notes what the workspace has at path now.
+func (c *commit) settled(path string, l location) error {
+	a, id, err := l.stat()
+	if err != nil {
+		return err
+	}
+	return c.note(baseRecord{kind: baseSet, path: path, print: c.fs.log.printOf(&a, id)})
+}
+
+// unchanged tells whether two looks at an object saw the same.
+func unchanged(a *vfs.Attr, x at.Ident, b *vfs.Attr, y at.Ident) bool {
+	return x == y && a.Mode == b.Mode && a.Size == b.Size && a.Mtime == b.Mtime && a.Ctime == b.Ctime && a.Nlink == b.Nlink
+}
+
+// file makes an entry of the workspace, no directory, what the upper object o
+// is. It tells whether they are the same now, as o says.
+func (c *commit) file(p *place, o *object) (bool, error) {
+	if o.attr.IsRegular() && o.attr.Nlink > 1 {
+		return false, c.linkedFile(p, o)
+	}
+	kept, err := c.keep(o)
+	if kept || err != nil {
+		return kept, err
+	}
+	return true, c.replace(p, o)
+}
+
+// keep leaves the workspace's file where it is if its contents are right, and
+// sets what else is to be.
+func (c *commit) keep(o *object) (bool, error) {
+	if !o.low.exists() || o.low.attr.Type() != o.attr.Type() {
+		return false, nil
+	}
+	diff, err := differences(c.ctx, o.low.location(), &o.low.attr, o.loc, &o.attr)
+	if err != nil || diff&Content != 0 {
+		return false, err
+	}
+	if o.low.attr.Nlink > 1 {
+		// One of several names in the workspace: is it that in the view?
+		own, err := c.isCopy(o)
+		if err != nil || !own {
+			return false, err
+		}
+	}
+	if diff == 0 {
+		return true, nil
+	}
+	if err := c.setAttrs(o, diff); err != nil {
+		return false, err
+	}
+	c.step("attributes")
+	return true, c.settled(o.path, o.low.location())
+}
+
+// isCopy tells whether o was copied up from the file that it covers.
+func (c *commit) isCopy(o *object) (own bool, err error) {
+	err = o.loc.use(func(fd int, name string) error {
+		ino, err := c.fs.ly.ino(fd, name)
+		own = ino != 0 && ino == c.fs.devs.ino(o.low.id)
+		return err
+	})
+	return own, err
+}
+
+// replace puts a copy of o in the workspace.
+func (c *commit) replace(p *place, o *object) error {
+	if !c.opt.Force && c.walk.conflict(o, Content) != NoConflict {
+		return errMeanwhile
+	}
+	return location{p.lowers[0].at, o.name}.use(func(fd int, name string) error {
+		s, err := c.stageQuiet(p, o, fd)
+		if err != nil {
+			return err
+		}
+		defer s.close(fd)
+		c.step("staged")
+		if err := c.put(p, o, fd, &s); err != nil {
+			return err
+		}
+		c.step("placed")
+		return c.settled(o.path, location{p.lowers[0].at, name})
+	})
+}
+
+// stageQuiet makes a copy of a moment at which nobody changed o, which it
+// brings up to date.
+func (c *commit) stageQuiet(p *place, o *object, fd int) (staged, error) {
+	for try := 0; ; try++ {
+		thaw := func() {}
+		if try == stageTries {
+			var err error
+			if thaw, err = c.fs.freeze(c.ctx); err != nil {
+				return staged{}, err
+			}
+		}
+		s, same, err := c.stageOnce(p, o, fd)
+		thaw()
+		if err != nil || same || try == stageTries {
+			return s, err
+		}
+		s.close(fd)
+	}
+}
+
+func (c *commit) stageOnce(p *place, o *object, fd int) (s staged, same bool, err error) {
+	if age := time.Since(o.attr.Ctime.Time()); age >= 0 && age < settleTime && o.attr.IsRegular() {
+		time.Sleep(settleTime - age)
+	}
+	a, id, err := o.loc.stat()
+	if err != nil {
+		return staged{}, false, err
+	}
+	if a.Type() != o.attr.Type() {
+		return staged{}, false, errMeanwhile
+	}
+	o.attr, o.id = a, id
+	err = o.loc.use(func(ufd int, uname string) error {
+		s, err = c.copyTo(p, o, ufd, uname, fd)
+		return err
+	})
+	if err != nil {
+		return staged{}, false, err
+	}
+	b, now, err := o.loc.stat()
+	if err != nil {
+		s.close(fd)
+		return staged{}, false, err
+	}
+	return s, unchanged(&a, id, &b, now), nil
+}
+
+// copyTo copies the object name in ufd to the directory fd of the workspace.
+func (c *commit) copyTo(p *place, o *object, ufd int, name string, fd int) (s staged, err error) {
+	s.fd = -1
+	defer func() {
+		if err != nil {
+			s.close(fd)
+		}
+	}()
+	switch o.attr.Type() {
+	case unix.S_IFREG:
+		return s, c.copyFile(p, o, ufd, name, fd, &s)
+	case unix.S_IFLNK:
+		target, err := at.Readlink(ufd, name)
+		if err != nil {
+			return s, err
+		}
+		if s.name, err = c.temp(p, fd); err != nil {
+			return s, err
+		}
+		if err := at.Symlink(target, fd, s.name); err != nil {
+			return s, err
+		}
+	default:
+		if s.name, err = c.temp(p, fd); err != nil {
+			return s, err
+		}
+		if err := at.Mknod(fd, s.name, o.attr.Type()|0o600, o.attr.Rdev); err != nil {
+			return s, err
+		}
+	}
+	return s, c.copyMeta(ufd, name, fd, s.name, &o.attr)
+}
+
+// copyFile copies a regular file, with all that belongs to it, and makes it
+// durable.
+func (c *commit) copyFile(p *place, o *object, ufd int, name string, fd int, s *staged) error {
+	src, err := at.Open(ufd, name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(src)
+	s.fd, err = at.Open(fd, ".", unix.O_TMPFILE|unix.O_RDWR, 0o600)
+	if err == syscall.EOPNOTSUPP || err == syscall.EISDIR {
+		if s.name, err = c.temp(p, fd); err != nil {
+			return err
+		}
+		s.fd, err = at.Open(fd, s.name, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR, 0o600)
+	}
+	if err != nil {
+		s.fd = -1
+		return err
+	}
+	if o.attr.Size > 0 {
+		if err := copyData(c.ctx, src, s.fd, o.attr.Size, o.attr.Size); err != nil {
+			return err
+		}
+		c.progress.Bytes += o.attr.Size
+	}
+	if err := c.copyMeta(src, "", s.fd, "", &o.attr); err != nil {
+		return err
+	}
+	if c.opt.NoSync {
+		return nil
+	}
+	return syncFile(s.fd)
+}
+
+// copyMeta gives a new object the owner, extended attributes, permissions and
+// times of another one.
+func (c *commit) copyMeta(fd int, name string, dstfd int, dst string, a *vfs.Attr) error {
+	if err := c.chown(dstfd, dst, a); err != nil {
+		return err
+	}
+	if err := c.fs.copyXattrs(fd, name, dstfd, dst); err != nil {
+		return err
+	}
+	if !a.IsSymlink() {
+		if err := at.Chmod(dstfd, dst, a.Mode&0o7777); err != nil {
+			return err
+		}
+	}
+	return setTimes(dstfd, dst, a)
+}
+
+// chown sets the owner. An ordinary user's files stay his own.
+func (c *commit) chown(fd int, name string, a *vfs.Attr) error {
+	err := at.Chown(fd, name, int(a.UID), int(a.GID))
+	if err == syscall.EPERM && !c.fs.ly.privileged {
+		if err = at.Chown(fd, name, -1, int(a.GID)); err == syscall.EPERM {
+			err = nil
+		}
+	}
+	return err
+}
+
+// put gives the copy the entry's name in the workspace, where there must still
+// be what o covers.
+func (c *commit) put(p *place, o *object, fd int, s *staged) error {
+	if !o.low.exists() {
+		err := c.putNew(fd, o.name, s)
+		if err == syscall.EEXIST {
+			err = errMeanwhile
+		}
+		return err
+	}
+	if s.name == "" {
+		t, err := c.temp(p, fd)
+		if err != nil {
+			return err
+		}
+		if err := at.LinkFD(s.fd, fd, t); err != nil {
+			return err
+		}
+		s.name = t
+		c.step("named")
+	}
+	name := s.name
+	if err := c.swapIn(p, o, fd, name); err != nil {
+		return err
+	}
+	s.name = ""
+	return nil
+}
+
+func (c *commit) putNew(fd int, name string, s *staged) error {
+	if s.name == "" {
+		return at.LinkFD(s.fd, fd, name)
+	}
+	err := at.Rename(fd, s.name, fd, name, unix.RENAME_NOREPLACE)
+	if err == nil {
+		s.name = ""
+	}
+	return err
+}
+
+// swapIn puts the temporary object t in the place of what o covers, and removes
+// that.
+func (c *commit) swapIn(p *place, o *object, fd int, t string) error {
+	a, id, err := at.Stat(fd, o.name)
+	if err != nil {
+		return err
+	}
+	if !unchanged(&a, id, &o.low.attr, o.low.id) {
+		return errMeanwhile
+	}
+	if !o.low.isDir() && !o.attr.IsDir() {
+		return c.losesName(&o.low, fd, func() error { return at.Rename(fd, t, fd, o.name, 0) })
+	}
+	for _, r := range c.survey.redirects {
+		if o.low.isDir() && within(r.redirect, o.path) {
+			return errMeanwhile // another directory shows what is in it
+		}
+	}
+	if err := at.Rename(fd, t, fd, o.name, unix.RENAME_EXCHANGE); err != nil {
+		return err
+	}
+	c.step("exchanged")
+	return removeTree(fd, t, true)
+}
+
+// setAttrs gives the entry that o covers the attributes of o in which they
+// differ, and o's times.
+func (c *commit) setAttrs(o *object, diff What) error {
+	return o.low.location().use(func(dirfd int, name string) error {
+		fd, err := at.Open(dirfd, name, unix.O_PATH, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		if _, id, err := at.Stat(fd, ""); err != nil || id != o.low.id {
+			if err == nil {
+				err = errMeanwhile
+			}
+			return err
+		}
+		if diff&Owner != 0 {
+			if err := c.chown(fd, "", &o.attr); err != nil {
+				return err
+			}
+		}
+		if diff&Xattrs != 0 {
+			if err := setXattrs(o.loc, fd); err != nil {
+				return err
+			}
+		}
+		// Changing the owner or an access list may have changed the mode.
+		if diff&(Mode|Owner|Xattrs) != 0 && !o.attr.IsSymlink() {
+			if err := at.Chmod(fd, "", o.attr.Mode&0o7777); err != nil {
+				return err
+			}
+		}
+		err = setTimes(fd, "", &o.attr)
+		if err == syscall.EPERM && !c.fs.ly.privileged {
+			err = nil // somebody else's file
+		}
+		return err
+	})
+}
+
+// setXattrs makes the extended attributes of the object behind fd those of src.
+func setXattrs(src location, fd int) error {
+	want, err := src.xattrs()
+	if err != nil {
+		return err
+	}
+	have, err := readXattrs(fd, "")
+	if err != nil {
+		return err
+	}
+	for _, x := range want {
+		if err := at.SetXattr(fd, "", x.name, x.value, 0); err != nil {
+			return err
+		}
+	}
+	for _, x := range have {
+		kept := slices.ContainsFunc(want, func(w xattr) bool { return w.name == x.name })
+		if kept {
+			continue
+		}
+		if err := at.RemoveXattr(fd, "", x.name); err != nil && err != syscall.ENODATA {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,309 @@
+package overlay
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/vfs/at"
+)
+
+// evacuate moves the renamed directories that might be in each other's way, or
+// in the way of something new, to a stage directory at the root, from where
+// they go to their places later. Any other is renamed in one step when its turn
+// comes.
+func (c *commit) evacuate() error {
+	for i, r := range c.moves {
+		direct, err := c.direct(r)
+		if err != nil {
+			return pathError(r.path, err)
+		}
+		if direct || !r.low.isDir() {
+			continue
+		}
+		if err := c.stop(); err != nil {
+			return err
+		}
+		if c.stage == "" {
+			if err := c.makeStage(); err != nil {
+				return err
+			}
+		}
+		if err := c.moveLower(r, c.stage+"/"+strconv.Itoa(i)); err != nil {
+			return pathError(r.path, err)
+		}
+		c.step("evacuated")
+	}
+	return nil
+}
+
+// direct tells whether nothing but a deletion, which comes last, happens to the
+// place that a renamed directory leaves.
+func (c *commit) direct(r *object) (bool, error) {
+	p, err := c.fs.rootPlace()
+	if err != nil {
+		return false, err
+	}
+	for name := range strings.SplitSeq(r.redirect, "/") {
+		o, err := c.fs.look(p, name)
+		if vanished(err) {
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		if o.white {
+			return true, nil
+		}
+		if !o.attr.IsDir() || o.opaque || o.redirect != "" || p.hidden {
+			return false, nil
+		}
+		p = p.enter(o)
+	}
+	return false, nil
+}
+
+// moveHere renames the workspace's directory that o shows to where o is.
+func (c *commit) moveHere(p *place, o *object) error {
+	var r *object
+	for _, m := range c.survey.redirects {
+		if m.path == o.path && m.redirect == o.redirect {
+			r = m
+		}
+	}
+	if r == nil {
+		return errMeanwhile // renamed since the plan was made
+	}
+	if !o.low.isDir() {
+		// The workspace lost what was renamed: there is only what the overlay
+		// has of it.
+		return c.redirectTo(r, o.path)
+	}
+	if o.redirect == o.path {
+		return c.redirectTo(r, o.path)
+	}
+	c.tell(o.path)
+	was, err := c.fs.cover(p.lowers, o.name)
+	if err != nil {
+		return err
+	}
+	if was.exists() {
+		if err := c.aside(p, o, &was); err != nil {
+			return err
+		}
+	}
+	return c.moveLower(r, o.path)
+}
+
+// aside removes what is in the way of a renamed directory, which hides it.
+func (c *commit) aside(p *place, o *object, was *cover) error {
+	for _, r := range c.survey.redirects {
+		if within(r.redirect, o.path) {
+			return errMeanwhile
+		}
+	}
+	if !c.opt.Force {
+		conflict := c.walk.deletion(o.path, was)
+		if conflict == NoConflict && was.isDir() {
+			var err error
+			if conflict, err = c.walk.deletionBelow(o.path, was); err != nil {
+				return err
+			}
+		}
+		if conflict != NoConflict {
+			return errMeanwhile
+		}
+	}
+	err := was.location().use(func(fd int, name string) error {
+		t, err := c.temp(p, fd)
+		if err != nil {
+			return err
+		}
+		if err := at.Rename(fd, name, fd, t, unix.RENAME_NOREPLACE); err != nil {
+			return err
+		}
+		c.step("aside")
+		return removeTree(fd, t, true)
+	})
+	if err != nil {
+		return err
+	}
+	return c.note(baseRecord{kind: baseClearTree, path: o.path})
+}
+
+// moveLower renames the directory of the workspace that r shows to the path to,
+// where there is nothing, and has every upper directory that shows it, or
+// something below it, say so. A crash between is put right at the next Open.
+func (c *commit) moveLower(r *object, to string) error {
+	from := r.redirect
+	thaw, err := c.fs.freeze(c.ctx)
+	if err != nil {
+		return err
+	}
+	defer thaw()
+	fdir, fname := c.fs.hostAt(from)
+	tdir, tname := c.fs.hostAt(to)
+	_, id, err := location{fdir, fname}.stat()
+	if err != nil {
+		return err
+	}
+	move := baseRecord{kind: baseMoving, path: from, to: to}
+	if move.print.ino, move.print.dev = id.Ino, id.Dev; id.Dev == c.fs.log.dev {
+		move.print.dev = 0
+	}
+	if err := c.fs.log.append(move); err != nil {
+		return err
+	}
+	if err := c.fs.log.sync(); err != nil {
+		return err
+	}
+	c.step("move announced")
+	err = location{fdir, fname}.use(func(ffd int, fname string) error {
+		return location{tdir, tname}.use(func(tfd int, tname string) error {
+			return at.Rename(ffd, fname, tfd, tname, unix.RENAME_NOREPLACE)
+		})
+	})
+	if err == syscall.EEXIST {
+		err = errMeanwhile
+	}
+	if err != nil {
+		return err
+	}
+	c.step("moved")
+	if err := c.redirectBelow(from, to); err != nil {
+		return err
+	}
+	if err := c.note(baseRecord{kind: baseMove, path: from, to: to}); err != nil {
+		return err
+	}
+	c.step("redirected")
+	if !c.opt.NoSync {
+		err = errors.Join(syncAt(fdir), syncAt(tdir))
+	}
+	if err == nil {
+		err = c.fs.log.append(baseRecord{kind: baseDone})
+	}
+	return errors.Join(err, c.fs.refresh(c.lasting(), ""))
+}
+
+// redirectBelow has the upper directories that show something at or below from,
+// in the workspace, show it below to.
+func (c *commit) redirectBelow(from, to string) error {
+	for _, r := range c.survey.redirects {
+		if within(r.redirect, from) {
+			if err := c.redirectTo(r, rebase(r.redirect, from, to)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// redirectTo records in r, on disk and in memory, where its lower part is.
+func (c *commit) redirectTo(r *object, target string) error {
+	if err := c.fs.setRedirectOf(r.loc, r.id, target); err != nil {
+		return pathError(r.path, err)
+	}
+	r.redirect = target
+	return nil
+}
+
+// setRedirectOf has the upper directory at l show target. The mark stays even
+// where that is its own place: it does no harm, and a directory above may still
+// be elsewhere.
+func (fs *FS) setRedirectOf(l location, id at.Ident, target string) error {
+	return l.use(func(fd int, name string) error {
+		_, now, err := at.Stat(fd, name)
+		if err == nil && now != id {
+			err = syscall.ESTALE
+		}
+		if err != nil {
+			return gone(err)
+		}
+		return fs.ly.setRedirect(fd, name, "/"+target)
+	})
+}
+
+// hostAt returns the directory of the workspace that holds path, and its name
+// there.
+func (fs *FS) hostAt(path string) (*at.Dir, string) {
+	dir := fs.ly.lowers[len(fs.ly.lowers)-1].at
+	for {
+		name, rest, more := strings.Cut(path, "/")
+		if !more {
+			return dir, name
+		}
+		dir, path = dir.Child(name, at.Ident{}), rest
+	}
+}
+
+func syncAt(dir *at.Dir) error {
+	return location{dir: dir}.use(func(dirfd int, _ string) error {
+		fd, err := at.Open(dirfd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		if err = syncFile(fd); err == syscall.EINVAL {
+			err = nil
+		}
+		return err
+	})
+}
+
+// isStage tells whether an entry of the upper layer is the whiteout that hides
+// a stage directory.
+func isStage(p *place, name string) bool {
+	return p.path == "" && strings.HasPrefix(name, tempPrefix)
+}
+
+// makeStage makes the stage directory. It never shows: its whiteout is there
+// first.
+func (c *commit) makeStage() error {
+	c.stage = c.prefix
+	thaw, err := c.fs.freeze(c.ctx)
+	if err != nil {
+		return err
+	}
+	defer thaw()
+	err = keepTimes(c.fs.ly.upper, func(fd int) error { return c.fs.white.make(c.fs, fd, c.stage) })
+	if err != nil {
+		return err
+	}
+	c.step("stage hidden")
+	return location{c.fs.ly.lowers[0].at, c.stage}.use(func(fd int, name string) error { return at.Mkdir(fd, name, 0o700) })
+}
+
+// removeStages removes the stage directories that are empty, and their
+// whiteouts.
+func (fs *FS) removeStages() error {
+	names, err := listDir(fs.ly.upper, nil)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !strings.HasPrefix(name, tempPrefix) {
+			continue
+		}
+		a, _, err := location{fs.ly.upper, name}.stat()
+		if err != nil || !isWhiteout(&a) {
+			continue // somebody's own file
+		}
+		err = location{fs.ly.lowers[len(fs.ly.lowers)-1].at, name}.use(func(fd int, name string) error {
+			return at.Unlink(fd, name, unix.AT_REMOVEDIR)
+		})
+		switch err {
+		case nil, syscall.ENOENT:
+			err = keepTimes(fs.ly.upper, func(fd int) error { return at.Unlink(fd, name, 0) })
+		case syscall.ENOTEMPTY, syscall.EEXIST, syscall.ENOTDIR:
+			err = nil // it holds what is still to be moved on
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,149 @@
+package overlay
+
+import (
+	"fmt"
+	"strings"
+)
+
+// plan finds out what is chosen and in conflict.
+func (c *commit) plan() error {
+	sel, err := newSelection(c.opt.Paths)
+	if err != nil {
+		return err
+	}
+	w, err := c.fs.newWalk(c.ctx, ChangesOptions{deep: true})
+	if err != nil {
+		return err
+	}
+	c.walk, c.survey, c.base = w, w.survey, w.base
+	c.choice = choice{sel: sel, all: len(sel) == 0, exact: make(map[string]bool)}
+	if err := c.close(); err != nil {
+		return err
+	}
+	var conflicts []Change
+	w.choice = &c.choice
+	w.emit = func(ch Change) error {
+		if ch.Conflict != NoConflict {
+			conflicts = append(conflicts, ch)
+		}
+		c.report.Steps = append(c.report.Steps, Step{ch.Kind, ch.Path, ch.From})
+		return nil
+	}
+	if err := w.run(); err != nil {
+		return err
+	}
+	c.progress.Total = len(c.report.Steps)
+	if len(conflicts) > 0 && !c.opt.Force {
+		c.report = Report{}
+		return &ConflictError{conflicts}
+	}
+	return nil
+}
+
+// close adds to the choice what cannot be left out: the directories above that
+// the workspace lacks, both ends of a rename, and renames whose directory would
+// otherwise be deleted with what it was in.
+func (c *commit) close() error {
+	if c.choice.all {
+		c.moves = c.survey.redirects
+		return nil
+	}
+	for _, p := range c.choice.sel {
+		if err := c.above(p); err != nil {
+			return err
+		}
+	}
+	for path, m := range c.survey.fileFrom {
+		if !c.choice.has(path) && !c.choice.has(m.white) {
+			continue
+		}
+		for _, p := range []string{path, m.white} {
+			if c.choice.add(p) {
+				c.also(p, "renamed together with what was selected")
+			}
+		}
+		if err := c.above(path); err != nil {
+			return err
+		}
+	}
+	taken := make(map[*object]bool)
+	for again := true; again; {
+		again = false
+		for _, r := range c.survey.redirects {
+			was := c.survey.viewOf(r.redirect)
+			if taken[r] || !c.choice.leads(r.path) && !c.choice.has(r.redirect) && !c.choice.has(was) {
+				continue
+			}
+			taken[r], again = true, true
+			if c.choice.add(r.path) {
+				c.also(r.path, fmt.Sprintf("renamed from %q", r.redirect))
+			}
+			c.choice.add(was)
+			if err := c.above(r.path); err != nil {
+				return err
+			}
+		}
+	}
+	for _, r := range c.survey.redirects {
+		if taken[r] {
+			c.moves = append(c.moves, r)
+		}
+	}
+	return nil
+}
+
+func (c *commit) also(path, why string) {
+	c.report.Also = append(c.report.Also, Note{path, why})
+}
+
+// above chooses the directories above path that the workspace does not have
+// under that name.
+func (c *commit) above(path string) error {
+	p, err := c.fs.rootPlace()
+	if err != nil {
+		return err
+	}
+	for {
+		name, rest, more := strings.Cut(path[len(p.path):], "/")
+		if name == "" && more { // the slash behind the place's own path
+			name, rest, more = strings.Cut(rest, "/")
+		}
+		if !more || rest == "" {
+			return nil
+		}
+		o, err := c.fs.look(p, name)
+		if vanished(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !o.attr.IsDir() {
+			return nil
+		}
+		c.survey.settle(o)
+		if (!o.low.isDir() || o.renamed) && c.choice.add(o.path) {
+			why := "new directory"
+			if o.renamed {
+				why = fmt.Sprintf("renamed from %q", o.redirect)
+			}
+			c.also(o.path, why)
+		}
+		p = p.enter(o)
+	}
+}
+
+// viewOf returns the path by which the view would show a lower path if nothing
+// below the directories that were renamed had been moved out of them.
+func (s *survey) viewOf(lower string) string {
+	var best *object
+	for _, r := range s.redirects {
+		if r.redirect != lower && within(lower, r.redirect) && (best == nil || len(r.redirect) > len(best.redirect)) {
+			best = r
+		}
+	}
+	if best == nil {
+		return lower
+	}
+	return rebase(lower, best.redirect, best.path)
+}

@@ -1,0 +1,372 @@
+package overlay
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/vfs/at"
+)
+
+// tempPrefix begins every name that a commit makes in the workspace for a
+// moment. In the root, a whiteout with such a name hides a stage directory.
+const tempPrefix = ".astridfs-"
+
+// run carries the plan out, in two passes over the upper layer. The first makes
+// the workspace's directories and files what they are to be, from above to
+// below, renamed directories first; what is then the same leaves the upper
+// layer directory by directory. The second deletes, from below to above, sets
+// the attributes of directories, and removes upper directories that are empty.
+// Between any two steps the layers together show what they showed before.
+func (c *commit) run() error {
+	var random [8]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return err
+	}
+	c.prefix = tempPrefix + hex.EncodeToString(random[:])
+	err := c.evacuate()
+	if err == nil {
+		err = c.pass((*commit).createIn)
+	}
+	// Links of one file leave the upper layer together, whatever stopped us.
+	err = errors.Join(err, c.dropLinked())
+	if err == nil {
+		err = c.pass(func(c *commit, p *place) error { return c.finishIn(p, nil) })
+	}
+	err = errors.Join(err, c.fs.removeStages(), c.recountLinks(), c.endRecovery())
+	c.tell("")
+	if err == nil && len(c.report.Left) == 0 {
+		return nil
+	}
+	c.report.Steps = slices.DeleteFunc(c.report.Steps, func(s Step) bool { return !c.done[s.Path] })
+	return err
+}
+
+func (c *commit) pass(fn func(*commit, *place) error) error {
+	root, err := c.fs.rootPlace()
+	if err != nil {
+		return err
+	}
+	return fn(c, root)
+}
+
+// finished notes that the change at path is made.
+func (c *commit) finished(path string) {
+	if !c.done[path] {
+		c.done[path] = true
+		c.progress.Done++
+	}
+}
+
+// createIn is the first pass in one directory, which the workspace has.
+func (c *commit) createIn(p *place) error {
+	names, err := p.names()
+	if err != nil {
+		return pathError(p.path, err)
+	}
+	var drops []*object
+	for _, name := range names {
+		path := joinPath(p.path, name)
+		if !c.choice.leads(path) {
+			continue
+		}
+		if err = c.stop(); err != nil {
+			break
+		}
+		var same *object
+		if same, err = c.create(p, name, path); same != nil {
+			drops = append(drops, same)
+		}
+		if errors.Is(err, errMeanwhile) || vanished(err) {
+			c.left(path, errMeanwhile)
+			err = nil
+		}
+		if err != nil {
+			break
+		}
+	}
+	if len(drops) > 0 {
+		err = errors.Join(err, c.drop(p, drops))
+	}
+	return err
+}
+
+// create makes one entry of the workspace. It returns the upper object if the
+// workspace has the same now.
+func (c *commit) create(p *place, name, path string) (*object, error) {
+	o, err := c.fs.look(p, name)
+	if err != nil {
+		if vanished(err) {
+			err = nil
+		}
+		return nil, pathError(path, err)
+	}
+	switch {
+	case o.white:
+		return nil, nil
+	case o.attr.IsDir():
+		q, err := c.ensureDir(p, o)
+		if err != nil {
+			return nil, pathError(path, err)
+		}
+		return nil, c.createIn(q)
+	case !c.choice.has(path):
+		return nil, nil
+	}
+	c.tell(path)
+	same, err := c.file(p, o)
+	if err != nil || !same {
+		return nil, pathError(path, err)
+	}
+	c.finished(path)
+	return o, nil
+}
+
+// ensureDir sees to it that the workspace has the directory o, under its name,
+// and that the upper one hides nothing of it. Attributes come in the second
+// pass.
+func (c *commit) ensureDir(p *place, o *object) (*place, error) {
+	if o.redirect != "" {
+		if err := c.moveHere(p, o); err != nil {
+			return nil, err
+		}
+		c.finished(o.path)
+	}
+	if o.opaque {
+		if err := c.fs.expandOpaque(c.ctx, p, o); err != nil {
+			return nil, err
+		}
+	}
+	if o.redirect != "" || o.opaque {
+		var err error
+		if o, err = c.fs.look(p, o.name); err != nil {
+			return nil, err
+		}
+	}
+	if o.low.isDir() {
+		return p.enter(o), nil
+	}
+	if err := c.makeDir(p, o); err != nil {
+		return nil, err
+	}
+	c.made[o.path] = true
+	o, err := c.fs.look(p, o.name)
+	if err != nil {
+		return nil, err
+	}
+	if !o.low.isDir() || !o.attr.IsDir() {
+		return nil, errMeanwhile
+	}
+	return p.enter(o), nil
+}
+
+// makeDir makes an empty directory in the workspace, in the place of a file if
+// there is one.
+func (c *commit) makeDir(p *place, o *object) error {
+	thaw, err := c.fs.freeze(c.ctx)
+	if err != nil {
+		return err
+	}
+	defer thaw()
+	return location{p.lowers[0].at, o.name}.use(func(fd int, name string) error {
+		return c.fs.alter(c.ctx, p.path, name, func() error {
+			if !o.low.exists() {
+				err := at.Mkdir(fd, name, 0o700)
+				if err == syscall.EEXIST {
+					err = errMeanwhile
+				}
+				return err
+			}
+			t, err := c.temp(p, fd)
+			if err != nil {
+				return err
+			}
+			if err := at.Mkdir(fd, t, 0o700); err != nil {
+				return err
+			}
+			return c.swapIn(p, o, fd, t)
+		})
+	})
+}
+
+// finishIn is the second pass in one directory, of which o is the upper object;
+// nil for the root.
+func (c *commit) finishIn(p *place, o *object) error {
+	names, err := p.names()
+	if err != nil {
+		return pathError(p.path, err)
+	}
+	var whites []*object
+	for _, name := range names {
+		path := joinPath(p.path, name)
+		if !c.choice.leads(path) {
+			continue
+		}
+		if err := c.stop(); err != nil {
+			return err
+		}
+		e, err := c.fs.look(p, name)
+		if vanished(err) {
+			continue
+		}
+		if err != nil {
+			return pathError(path, err)
+		}
+		switch {
+		case e.white:
+			if c.choice.has(path) && !isStage(p, name) {
+				whites = append(whites, e)
+			}
+		case e.attr.IsDir() && e.low.isDir() && !e.opaque && e.redirect == "":
+			if err := c.finishIn(p.enter(e), e); err != nil {
+				return err
+			}
+			if err := c.finishDir(p, e); err != nil {
+				return pathError(path, err)
+			}
+		}
+	}
+	if err := c.deleteIn(p, whites); err != nil {
+		return err
+	}
+	if o == nil {
+		return c.rootTimes(p)
+	}
+	return nil
+}
+
+// deleteIn deletes what the whiteouts of a directory hide, and these.
+func (c *commit) deleteIn(p *place, whites []*object) error {
+	var gone []*object
+	var err error
+	for _, o := range whites {
+		if err = c.stop(); err != nil {
+			break
+		}
+		c.tell(o.path)
+		if o.low.exists() {
+			err = c.removeLower(o.origin, &o.low)
+			if errors.Is(err, errMeanwhile) || vanished(err) {
+				c.left(o.path, errMeanwhile)
+				err = nil
+				continue
+			}
+			if err != nil {
+				err = pathError(o.path, err)
+				break
+			}
+			c.step("deleted")
+		}
+		gone = append(gone, o)
+	}
+	if len(gone) == 0 {
+		return err
+	}
+	return errors.Join(err, c.dropWhites(p, gone))
+}
+
+// removeLower removes an entry of the workspace with everything below it, as
+// long as each is what it was when it was deleted in the view.
+func (c *commit) removeLower(origin string, low *cover) error {
+	for _, r := range c.survey.redirects {
+		if within(r.redirect, origin) {
+			return errMeanwhile // it would take with it what another directory shows
+		}
+	}
+	return c.removeBelow(origin, low)
+}
+
+func (c *commit) removeBelow(origin string, low *cover) error {
+	if !low.isDir() {
+		if p := c.base.get(origin); !c.opt.Force && (p == nil || *p != c.fs.log.printOf(&low.attr, low.id)) {
+			return errMeanwhile
+		}
+		return low.location().use(func(fd int, name string) error {
+			return c.losesName(low, fd, func() error { return at.Unlink(fd, name, 0) })
+		})
+	}
+	if err := c.stop(); err != nil {
+		return err
+	}
+	names, err := lowerNames(low.lowers)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		sub, err := c.fs.cover(low.lowers, name)
+		if err == nil && sub.exists() {
+			err = c.removeBelow(joinPath(origin, name), &sub)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	low.lowers[0].at.Drop()
+	err = low.location().use(func(fd int, name string) error { return at.Unlink(fd, name, unix.AT_REMOVEDIR) })
+	if err == syscall.ENOTEMPTY || err == syscall.EEXIST {
+		err = errMeanwhile
+	}
+	return err
+}
+
+// finishDir gives a directory of the workspace the attributes of the upper one,
+// if they are chosen, and removes that if nothing is left in it.
+func (c *commit) finishDir(p *place, o *object) error {
+	diff, err := differences(c.ctx, o.low.location(), &o.low.attr, o.loc, &o.attr)
+	if err != nil {
+		if vanished(err) {
+			err = nil
+		}
+		return err
+	}
+	diff &^= Content
+	chosen := c.choice.has(o.path) || c.made[o.path]
+	if !chosen && diff&^Times != 0 {
+		diff = 0
+	}
+	if diff != 0 {
+		if err := c.setAttrs(o, diff); err != nil {
+			return err
+		}
+		c.step("attributes")
+	}
+	if chosen {
+		c.finished(o.path)
+	}
+	return c.dropDir(p, o)
+}
+
+// rootTimes gives the workspace's root the times that the view shows.
+func (c *commit) rootTimes(p *place) error {
+	return location{dir: p.lowers[0].at}.use(func(fd int, _ string) error {
+		a, _, err := at.Stat(fd, "")
+		if err == nil && a.Mtime != p.attr.Mtime {
+			err = setTimes(fd, "", &p.attr)
+		}
+		if err == syscall.EPERM {
+			err = nil // somebody else's directory
+		}
+		return err
+	})
+}
+
+// recountLinks has live nodes show the link counts that the workspace has now.
+func (c *commit) recountLinks() error {
+	if !c.recount {
+		return nil
+	}
+	thaw, err := c.fs.freeze(c.lasting())
+	if err != nil {
+		return err
+	}
+	defer thaw()
+	return c.fs.refresh(c.lasting(), "")
+}
+
+// lasting is the context of what must not be left half done.
+func (c *commit) lasting() context.Context { return context.WithoutCancel(c.ctx) }
