@@ -80,15 +80,16 @@ func (fs *FS) Tmpfile(ctx context.Context, parent vfs.NodeID, flags int, mode ui
 		return vfs.Entry{}, nil, err
 	}
 	defer s.leave()
+	// In a removed directory, one host makes it, another says EPERM.
+	if a, _, err := at.Stat(s.fd, ""); err != nil {
+		return vfs.Entry{}, nil, err
+	} else if a.Nlink == 0 {
+		return vfs.Entry{}, nil, syscall.ENOENT
+	}
 	fd, err := at.Open(s.fd, ".", flags|unix.O_TMPFILE, mode&07777)
 	if err != nil {
-		switch err {
-		case syscall.EISDIR: // from a host that does not know O_TMPFILE
+		if err == syscall.EISDIR { // from a host that does not know O_TMPFILE
 			err = syscall.EOPNOTSUPP
-		case syscall.EPERM: // from ext4, where the directory was removed
-			if a, _, e := at.Stat(s.fd, ""); e == nil && a.Nlink == 0 {
-				err = syscall.ENOENT
-			}
 		}
 		return vfs.Entry{}, nil, err
 	}

@@ -78,13 +78,13 @@ func attrCases() []testCase {
 			e.contents(f, "0123\x00\x00\x00\x00")
 			e.setAttr(f, nil, vfs.SetAttr{Valid: vfs.SetSize, Size: 0})
 			e.contents(f, "")
-			size := func(n vfs.NodeID, size int64, errno syscall.Errno) {
+			size := func(n vfs.NodeID, size int64, errnos ...syscall.Errno) {
 				e.Helper()
 				_, err := e.fs.SetAttr(e.ctx, n, nil, vfs.SetAttr{Valid: vfs.SetSize, Size: size})
-				e.want(err, errno)
+				e.want(err, errnos...)
 			}
 			size(f, -1, syscall.EINVAL)
-			size(f, 1<<62, syscall.EFBIG)
+			size(f, 1<<62, syscall.EFBIG, 0) // a host may have no limit below that
 			size(e.at("d").Node, 0, syscall.EISDIR)
 			size(e.at("s").Node, 0, syscall.EINVAL)
 			size(e.at("p").Node, 0, syscall.EINVAL)

@@ -170,7 +170,7 @@ func copyCases() []testCase {
 			bad(r, -1, w, 0, 1, syscall.EINVAL)
 			bad(r, 0, w, -1, 1, syscall.EINVAL)
 			bad(r, 0, w, 0, -1, syscall.EINVAL)
-			bad(r, 0, w, 1<<62, 10, syscall.EFBIG)
+			bad(r, 0, w, 1<<63-5, 10, syscall.EFBIG, syscall.EINVAL)
 			e.contents(d, "dddddddd")
 		}},
 		{"CopyRange/Unlinked", tree, func(e *env) {
