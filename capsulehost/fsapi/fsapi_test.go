@@ -384,7 +384,7 @@ func TestRemoveDeepAndWide(t *testing.T) {
 // While a tree is removed, its directories are swapped for links to one that
 // has to stay, and back.
 func TestRemoveAgainstSwaps(t *testing.T) {
-	for round := range 20 {
+	for round := range 8 {
 		f, dir := newFS(t, view.View{})
 		os.MkdirAll(filepath.Join(dir, "keep/sub"), 0o755)
 		put(t, dir, "keep/file", "keep")

@@ -83,7 +83,9 @@ static __attribute__((noinline)) int deep(int n) {
 /* Random calls. The arena is where random pointers mostly lead; after a call
  * nothing in it may have changed but the result. */
 #define ARENA 4096
-static char arena[ARENA] __attribute__((aligned(16))), shadow[ARENA];
+static struct { char b[ARENA], past[128]; } store __attribute__((aligned(16)));
+#define arena store.b
+static char shadow[ARENA];
 
 static uint64_t take(const uint8_t **p, const uint8_t *end, int n) {
 	uint64_t v = 0;
@@ -92,10 +94,11 @@ static uint64_t take(const uint8_t **p, const uint8_t *end, int n) {
 	return v;
 }
 
-/* A pointer: into the arena, or anything. */
+/* A pointer: into the arena, around the end of the memory, or outside. */
 static uint32_t pointer(const uint8_t **p, const uint8_t *end) {
-	uint32_t v = (uint32_t)take(p, end, 4);
-	return v & 0x80000000 ? v << 1 : (uint32_t)(uintptr_t)arena + v % ARENA;
+	uint32_t v = (uint32_t)take(p, end, 4), have = (uint32_t)__builtin_wasm_memory_size(0) * 65536;
+	if (!(v & 0x80000000)) return (uint32_t)(uintptr_t)arena + v % ARENA;
+	return v << 1 < have ? have - 128 + v % 256 : v << 1;
 }
 
 static void calls(const uint8_t *p, size_t len) {
