@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
@@ -78,11 +79,16 @@ func (r *rawFS) list(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntry
 	return status(errors.Join(err, d.Close()))
 }
 
-// FsyncDir makes a directory durable.
+// FsyncDir makes a directory durable. One that was removed while a process had it
+// open has nothing left to be made so.
 func (r *rawFS) FsyncDir(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	ctx := r.request(cancel, &in.InHeader)
 	d, err := r.fs.OpenDir(ctx, vfs.NodeID(in.NodeId))
-	if err != nil {
+	switch {
+	case err == nil:
+	case vfs.Errno(err) == syscall.ESTALE:
+		return fuse.OK
+	default:
 		return status(err)
 	}
 	return status(errors.Join(d.Sync(ctx), d.Close()))

@@ -26,7 +26,9 @@ func TestMain(m *testing.M) {
 			fs, done, err := makeHost(dirs)
 			return panicking{fs}, done, err
 		},
-		"cow": makeCow,
+		"cow":            makeCow,
+		"overlay":        makeOverlay(false),
+		"overlay static": makeOverlay(true),
 	})
 	syscall.Umask(0o022)
 	os.Exit(m.Run())
