@@ -1,0 +1,418 @@
+package overlay
+
+import (
+	"context"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/vfs"
+	"github.com/astridfs/astridfs/vfs/at"
+)
+
+// wholeFile is the limit of a copy-up that takes all contents.
+const wholeFile = -1
+
+// flights are the copy-ups under way, so that two changes of one node copy it
+// once. Nobody holds a lock of a node or directory while waiting for one.
+type flights struct {
+	shards [16]struct {
+		mu  sync.Mutex
+		all map[vfs.NodeID]chan struct{}
+	}
+}
+
+func (f *flights) init() {
+	for i := range f.shards {
+		f.shards[i].all = make(map[vfs.NodeID]chan struct{})
+	}
+}
+
+// join returns nil if the caller is to do the copy-up and leave afterwards,
+// else what is closed when another one is done.
+func (f *flights) join(id vfs.NodeID) <-chan struct{} {
+	s := &f.shards[id%16]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c, ok := s.all[id]; ok {
+		return c
+	}
+	s.all[id] = make(chan struct{})
+	return nil
+}
+
+func (f *flights) leave(id vfs.NodeID) {
+	s := &f.shards[id%16]
+	s.mu.Lock()
+	close(s.all[id])
+	delete(s.all, id)
+	s.mu.Unlock()
+}
+
+// copyUp makes sure that n is in the upper layer, with all directories above
+// it. Of a regular file's contents the first limit bytes are copied, or all.
+// The caller is inside the gate and holds a reference to n and no lock.
+//
+// Errnos: EINTR (cancelled), ENOSPC, EDQUOT, EIO, ESTALE; the old state is
+// there after each.
+func (fs *FS) copyUp(ctx context.Context, n *node, limit int64) error {
+	for {
+		n.mu.RLock()
+		up, stale := n.up, n.stale
+		n.mu.RUnlock()
+		if up {
+			return nil
+		}
+		if stale {
+			return syscall.ESTALE
+		}
+		if err := ctx.Err(); err != nil {
+			return syscall.EINTR
+		}
+		done := fs.copies.join(n.id)
+		if done == nil {
+			err := fs.copyUpOnce(ctx, n, limit)
+			fs.copies.leave(n.id)
+			return err
+		}
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return syscall.EINTR
+		}
+	}
+}
+
+// copyUpParent makes sure that the directory of n's name is in the upper layer
+// and returns that name with a reference to the directory; parent is nil for a
+// node without a name.
+func (fs *FS) copyUpParent(ctx context.Context, n *node) (link, error) {
+	n.mu.RLock()
+	l := n.link
+	if l.parent != nil {
+		l.parent.ref()
+	}
+	n.mu.RUnlock()
+	if l.parent == nil {
+		return l, nil
+	}
+	if err := fs.copyUp(ctx, l.parent, wholeFile); err != nil {
+		fs.put(l.parent)
+		return link{}, err
+	}
+	return l, nil
+}
+
+func (fs *FS) copyUpOnce(ctx context.Context, n *node, limit int64) error {
+	n.mu.RLock()
+	up := n.up
+	n.mu.RUnlock()
+	if up {
+		return nil
+	}
+	l, err := fs.copyUpParent(ctx, n)
+	if err != nil {
+		return err
+	}
+	w, err := fs.makeCopy(ctx, n, limit)
+	if err != nil {
+		fs.put(l.parent)
+		return err
+	}
+	defer w.close(fs)
+	for {
+		ok, err := fs.publishCopy(n, l, w)
+		fs.put(l.parent)
+		if ok || err != nil {
+			return err
+		}
+		// It was renamed or removed meanwhile.
+		if l, err = fs.copyUpParent(ctx, n); err != nil {
+			return err
+		}
+	}
+}
+
+// copied is a finished copy in the work directory.
+type copied struct {
+	scratch
+	low  *ldir    // of the lower object
+	from string   // its name there
+	attr vfs.Attr // of it
+	id   at.Ident
+	idx  string // the index name, if it has several links
+}
+
+// lowerSource returns where the lower object of n is: its directory and name.
+func (n *node) lowerSource() (*ldir, string) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if n.d == nil {
+		return n.low, n.name
+	}
+	l := n.d.lowers[0]
+	return l.up, l.name
+}
+
+// makeCopy copies the lower object of n to the work directory and makes it
+// durable. It has the lower base recorded first.
+func (fs *FS) makeCopy(ctx context.Context, n *node, limit int64) (_ *copied, err error) {
+	low, name := n.lowerSource()
+	if low == nil {
+		return nil, syscall.ESTALE
+	}
+	dirfd, err := low.at.Acquire()
+	if err != nil {
+		return nil, gone(err)
+	}
+	defer low.at.Release()
+	src := -1
+	if n.typ == unix.S_IFREG {
+		if src, err = openLower(dirfd, name, unix.O_RDONLY|unix.O_NONBLOCK); err != nil {
+			return nil, gone(err)
+		}
+		defer unix.Close(src)
+	} else if n.typ == unix.S_IFDIR || n.typ == unix.S_IFLNK {
+		if src, err = at.Open(dirfd, name, unix.O_PATH, 0); err != nil {
+			return nil, gone(err)
+		}
+		defer unix.Close(src)
+	}
+	c := &copied{low: low, from: name}
+	if src >= 0 {
+		c.attr, c.id, err = at.Stat(src, "")
+	} else {
+		c.attr, c.id, err = at.Stat(dirfd, name)
+	}
+	if err != nil {
+		return nil, gone(err)
+	}
+	n.mu.RLock()
+	real, ino, idx, adj := n.real, n.ino.Load(), n.idx, n.nlAdj
+	n.mu.RUnlock()
+	if c.id != real || c.attr.Type() != n.typ {
+		return nil, syscall.ESTALE
+	}
+	if err := fs.diverge(low, name, c.attr, c.id); err != nil {
+		return nil, err
+	}
+	if c.scratch, err = fs.makeScratch(n.typ, src, c.attr.Rdev); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			c.close(fs)
+		}
+	}()
+	fs.step("copyup.made")
+	if n.typ == unix.S_IFREG && limit != 0 {
+		size := c.attr.Size
+		if limit >= 0 {
+			size = min(size, limit)
+		}
+		if err := copyData(ctx, src, c.fd, c.attr.Size, size); err != nil {
+			return nil, err
+		}
+	}
+	fs.step("copyup.data")
+	if err := fs.copyMeta(dirfd, name, src, c.scratch, &c.attr); err != nil {
+		return nil, err
+	}
+	tfd, tname := c.target(fs)
+	if err := fs.ly.setIno(tfd, tname, ino); err != nil {
+		return nil, err
+	}
+	if n.typ != unix.S_IFDIR && c.attr.Nlink > 1 {
+		if c.idx = idx; c.idx == "" {
+			c.idx = fs.indexName(low, dirfd, name, &c.attr, c.id)
+		}
+		if err := fs.markIndexed(c, dirfd, adj); err != nil {
+			return nil, err
+		}
+	}
+	if n.typ == unix.S_IFREG && limit != 0 && c.attr.Size > 0 {
+		if err := syncFile(c.fd); err != nil {
+			return nil, err
+		}
+	}
+	fs.step("copyup.synced")
+	return c, nil
+}
+
+// markIndexed has the copy carry its index name, the kernel's origin and the
+// link count, which are the same for all names. An object that cannot carry
+// marks is not indexed: its other names stay the lower file.
+func (fs *FS) markIndexed(c *copied, dirfd int, adj int32) error {
+	fd, name := c.target(fs)
+	err := fs.ly.set(fd, name, markIndex, c.idx)
+	if err == syscall.EPERM || err == syscall.EOPNOTSUPP {
+		c.idx = ""
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if fb := fs.kernelHandle(c.low, dirfd, c.from, c.id); fb != nil {
+		if err := fs.ly.set(fd, name, markOrigin, string(fb)); err != nil {
+			return err
+		}
+	}
+	return fs.ly.set(fd, name, markNlink, nlinkMark('L', adj))
+}
+
+// publishCopy puts the finished copy in the place of n's name l. It is false if
+// n has another name or none by now.
+func (fs *FS) publishCopy(n *node, l link, c *copied) (bool, error) {
+	if l.parent == nil {
+		return fs.publishNameless(n, c)
+	}
+	p := l.parent
+	// Shared: other names of the directory may change, this one may not. The
+	// state of a directory that is copied up changes by one atomic store.
+	p.d.mu.RLock()
+	defer p.d.mu.RUnlock()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if p.d.dead || n.findLinkLocked(p, l.name) == nil {
+		return false, nil
+	}
+	up := p.d.upper.Load()
+	if up == nil {
+		return false, syscall.ESTALE
+	}
+	fd, err := up.Acquire()
+	if err != nil {
+		return false, gone(err)
+	}
+	defer up.Release()
+	// The parent's own times are the lower's; that a copy is put into it is
+	// nothing that happens in the view.
+	before, _, err := at.Stat(fd, "")
+	if err != nil {
+		return false, err
+	}
+	if err := fs.makeImpure(p, fd); err != nil {
+		return false, err
+	}
+	tfd, tname := c.target(fs)
+	_, id, err := at.Stat(tfd, tname)
+	if err != nil {
+		return false, err
+	}
+	if err := fs.linkIndex(n, c, id); err != nil {
+		return false, err
+	}
+	if err := c.publish(fs, fd, l.name); err != nil {
+		if c.idx != "" {
+			at.Unlink(fs.homeFD(c.idx), c.idx, 0)
+			fs.nodes.unregisterIdent(id, n)
+		}
+		return false, err
+	}
+	fs.step("copyup.published")
+	if n.d != nil {
+		fs.finishDir(fd, l.name, &c.attr)
+	}
+	setTimes(fd, "", &before) // only for show
+	if lk := n.findLinkLocked(p, l.name); lk != nil {
+		lk.inUpper = true
+	}
+	fs.becomeUpperLocked(n, id)
+	switch {
+	case n.d != nil:
+		n.d.upper.Store(up.Child(l.name, id))
+	case c.idx != "":
+		// All further names are found by the index.
+		n.idx, n.dir, n.name = c.idx, fs.hard.home(c.idx), c.idx
+		n.nlAdj += int32(c.attr.Nlink) - 2
+		if err := fs.setNlinkLocked(n); err != nil {
+			return false, err
+		}
+		at.Unlink(fs.ly.links, countPrefix+c.idx, 0)
+	default:
+		n.dir, n.name = up, l.name
+	}
+	return true, nil
+}
+
+// linkIndex enters a copy with several names in the index. From then on every
+// lookup of one of these names finds the copy, and by its identity n, which
+// becomes that copy before n.mu is released.
+func (fs *FS) linkIndex(n *node, c *copied, id at.Ident) error {
+	if c.idx == "" {
+		return nil
+	}
+	fs.hard.used.Store(true)
+	fs.nodes.setIdent(id, n)
+	if err := c.link(fs, fs.homeFD(c.idx), c.idx); err != nil {
+		fs.nodes.unregisterIdent(id, n)
+		return err
+	}
+	fs.step("copyup.indexed")
+	return nil
+}
+
+// finishDir gives a directory the permission bits that it could not be moved
+// with; see copyMeta.
+func (fs *FS) finishDir(fd int, name string, a *vfs.Attr) {
+	if !fs.ly.privileged && a.Mode&0o200 == 0 {
+		at.Chmod(fd, name, a.Mode&0o7777)
+	}
+}
+
+// publishNameless keeps the copy of a node without a name by its descriptor.
+func (fs *FS) publishNameless(n *node, c *copied) (bool, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.link.parent != nil {
+		return false, nil
+	}
+	fd, err := c.keep(fs)
+	if err != nil {
+		return false, err
+	}
+	_, id, err := at.Stat(fd, "")
+	if err != nil {
+		unix.Close(fd)
+		return false, err
+	}
+	fs.becomeUpperLocked(n, id)
+	n.orphan, n.dir, n.idx = fd, nil, ""
+	return true, nil
+}
+
+// becomeUpperLocked records that id in the upper layer is behind n from now on.
+// n.mu is held exclusively.
+func (fs *FS) becomeUpperLocked(n *node, id at.Ident) {
+	old := n.real
+	n.up, n.real, n.low = true, id, nil
+	n.gen++
+	if n.d == nil {
+		fs.nodes.unregisterIdent(old, n)
+	}
+}
+
+// makeImpure marks the upper directory of p, open as fd, as one whose entries
+// may show other inode numbers than their own. It is done before there are any.
+func (fs *FS) makeImpure(p *node, fd int) error {
+	if p.d.impure.Load() {
+		return nil
+	}
+	if err := fs.ly.setImpure(fd, ""); err != nil {
+		return err
+	}
+	p.d.impure.Store(true)
+	return nil
+}
+
+// diverge has recorded what a lower entry looks like before it is covered.
+func (fs *FS) diverge(l *ldir, name string, a vfs.Attr, id at.Ident) error {
+	return fs.base.record(l.layer, l.join(name), a, id)
+}
+
+func setTimes(fd int, name string, a *vfs.Attr) error {
+	at0 := unix.Timespec{Sec: a.Atime.Sec, Nsec: int64(a.Atime.Nsec)}
+	mt := unix.Timespec{Sec: a.Mtime.Sec, Nsec: int64(a.Mtime.Nsec)}
+	return at.SetTimes(fd, name, &at0, &mt)
+}

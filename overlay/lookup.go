@@ -1,0 +1,634 @@
+package overlay
+
+import (
+	"context"
+	"strings"
+	"syscall"
+
+	"github.com/astridfs/astridfs/vfs"
+	"github.com/astridfs/astridfs/vfs/at"
+)
+
+// found is what the layers have under a name.
+type found struct {
+	attr vfs.Attr // of the real object
+	id   at.Ident
+	up   bool    // it is in the upper layer
+	dir  *at.Dir // that holds it, under name
+	name string
+	low  *ldir  // its directory, if it is a lower non-directory
+	ino  uint64 // shown
+
+	inUpper bool // the name itself is an entry of the upper directory
+
+	// Of non-directories.
+	idx   string
+	nlAdj int32
+
+	// Of directories.
+	upper    *at.Dir
+	lowers   []*ldir
+	redirect string // as a path from the root
+	opaque   bool
+	impure   bool
+}
+
+// Lookup implements [vfs.FS].
+func (fs *FS) Lookup(ctx context.Context, parent vfs.NodeID, name string) (vfs.Entry, error) {
+	if err := vfs.CheckName(name); err != nil {
+		return vfs.Entry{}, err
+	}
+	p, err := fs.dirNode(parent)
+	if err != nil {
+		return vfs.Entry{}, err
+	}
+	defer fs.put(p)
+	p.d.mu.RLock()
+	defer p.d.mu.RUnlock()
+	n, a, err := fs.lookupLocked(p, name)
+	if err != nil {
+		return vfs.Entry{Volatile: len(p.d.lowers) > 0 && !fs.opt.LowerStatic}, err
+	}
+	return fs.entry(n, a, a.Volatile && !n.entryKept()), nil
+}
+
+// entryKept tells whether the name of n stays what it is whatever others do to
+// the lower layers.
+func (n *node) entryKept() bool {
+	return n.d != nil && n.d.upper.Load() != nil
+}
+
+// lookupLocked returns the node that name in p stands for, with a reference,
+// and its attributes. p.d.mu is held, shared or not. ENOENT.
+func (fs *FS) lookupLocked(p *node, name string) (*node, vfs.Attr, error) {
+	if p.d.dead {
+		return nil, vfs.Attr{}, syscall.ENOENT
+	}
+	if c := p.d.kid(name); c != nil {
+		a, err := fs.revalidate(c)
+		if err == nil {
+			return c, a, nil
+		}
+		if err != syscall.ESTALE {
+			fs.put(c)
+			return nil, vfs.Attr{}, err
+		}
+		fs.detach(p, name, c, true)
+		fs.put(c)
+	}
+	for range 100 {
+		f, err := fs.find(p, name)
+		if err != nil {
+			return nil, vfs.Attr{}, err
+		}
+		n, a, ok := fs.adopt(p, name, &f)
+		if ok {
+			return n, a, nil
+		}
+		// A copy-up through another name of the file came between.
+	}
+	return nil, vfs.Attr{}, syscall.ESTALE
+}
+
+// revalidate returns the attributes of a known entry by one system call, or
+// ESTALE if the host has put something else in its place.
+func (fs *FS) revalidate(c *node) (vfs.Attr, error) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.d == nil || c.d.upper.Load() != nil || len(c.d.lowers) == 0 || c.d.lowers[0].up == nil {
+		return c.statLocked()
+	}
+	// A lower directory: what its name stands for now, not what an open
+	// descriptor of it says.
+	l := c.d.lowers[0]
+	fd, err := l.up.at.Acquire()
+	if err != nil {
+		return vfs.Attr{}, gone(err)
+	}
+	a, id, err := at.Stat(fd, l.name)
+	l.up.at.Release()
+	if err != nil {
+		return vfs.Attr{}, gone(err)
+	}
+	if id != c.real || !a.IsDir() {
+		return vfs.Attr{}, syscall.ESTALE
+	}
+	c.showLocked(&a)
+	return a, nil
+}
+
+// detach takes name of p away from c. stale says that the host did it.
+func (fs *FS) detach(p *node, name string, c *node, stale bool) {
+	c.mu.Lock()
+	had := c.dropLinkLocked(p, name)
+	if c.link.parent == nil {
+		c.nameless = true
+		c.stale = c.stale || stale
+	}
+	c.mu.Unlock()
+	p.d.forgetKid(name, c)
+	if had {
+		fs.put(p)
+	}
+}
+
+// adopt returns the node for what was found as name in p, with a reference:
+// one that is known by that name or another, or a new one. p.d.mu is held. It
+// is false if what was found is not what is there by now.
+func (fs *FS) adopt(p *node, name string, f *found) (*node, vfs.Attr, bool) {
+	isDir := f.attr.IsDir()
+	if !isDir && f.attr.Nlink > 1 {
+		if n := fs.nodes.byIdent(f.id); n != nil {
+			if n.adoptName(p, name, f) {
+				return n, fs.shown(n, f), true
+			}
+			fs.put(n)
+			return nil, vfs.Attr{}, false
+		}
+	}
+	n := &node{typ: f.attr.Type(), up: f.up, orphan: -1, real: f.id, idx: f.idx, nlAdj: f.nlAdj}
+	n.ino.Store(f.ino)
+	if isDir {
+		n.d = &dirState{lowers: f.lowers, opaque: f.opaque, redirect: f.redirect}
+		n.d.impure.Store(f.impure)
+		if f.upper != nil {
+			n.d.upper.Store(f.upper)
+		}
+	} else {
+		n.dir, n.name, n.low = f.dir, f.name, f.low
+	}
+	n.link = link{parent: p, name: name, inUpper: f.inUpper}
+
+	d := p.d
+	d.kmu.Lock()
+	if o := d.kids[name]; o != nil && o.tryRef() {
+		d.kmu.Unlock()
+		o.mu.RLock()
+		same := o.real == f.id && o.typ == n.typ
+		o.mu.RUnlock()
+		if same { // another lookup was first
+			return o, fs.shown(o, f), true
+		}
+		fs.detach(p, name, o, true)
+		fs.put(o)
+		return nil, vfs.Attr{}, false
+	}
+	fs.nodes.add(n)
+	p.ref()
+	if d.kids == nil {
+		d.kids = make(map[string]*node)
+	}
+	d.kids[name] = n
+	d.kmu.Unlock()
+	if !isDir && f.attr.Nlink > 1 && !fs.registerLinked(n, f) {
+		fs.detach(p, name, n, false)
+		fs.put(n)
+		return nil, vfs.Attr{}, false
+	}
+	return n, fs.shown(n, f), true
+}
+
+// registerLinked has further names of the new node n lead to it. It is false
+// if another node stands for the file already, or its copy.
+func (fs *FS) registerLinked(n *node, f *found) bool {
+	if o := fs.nodes.registerIdent(f.id, n); o != nil {
+		fs.put(o)
+		return false
+	}
+	if f.up {
+		return true
+	}
+	// A copy-up enters the index before it gives up the lower identity: seeing
+	// neither it nor a node now means that there was none.
+	fd, err := f.low.at.Acquire()
+	if err != nil {
+		return true // the next use of n tells
+	}
+	defer f.low.at.Release()
+	x, err := fs.findIndexed(f.low, fd, f.name, &f.attr, f.id)
+	return err != nil || !x.up
+}
+
+// adoptName gives a known node a further name. The caller holds p.d.mu and a
+// reference to n. It is false if n turns out to be another file by now.
+func (n *node) adoptName(p *node, name string, f *found) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.real != f.id || n.typ != f.attr.Type() || n.stale {
+		return false
+	}
+	p.d.kmu.Lock()
+	defer p.d.kmu.Unlock()
+	if o := p.d.kids[name]; o == n {
+		return true
+	} else if o != nil && o.refs.Load() >= 0 {
+		return false
+	}
+	if p.d.kids == nil {
+		p.d.kids = make(map[string]*node)
+	}
+	p.d.kids[name] = n
+	p.ref()
+	n.addLinkLocked(link{parent: p, name: name, inUpper: f.inUpper})
+	n.nameless = false
+	if n.orphan >= 0 || n.dir == nil {
+		closeFD(n.orphan)
+		n.orphan = -1
+		n.dir, n.name, n.low = f.dir, f.name, f.low
+	}
+	return true
+}
+
+// shown returns the attributes that were found as the view shows them.
+func (fs *FS) shown(n *node, f *found) vfs.Attr {
+	a := f.attr
+	n.mu.RLock()
+	n.showLocked(&a)
+	n.mu.RUnlock()
+	return a
+}
+
+// find looks name up in the layers. p.d.mu is held, shared or not. ENOENT also
+// where a whiteout or an opaque directory hides it.
+func (fs *FS) find(p *node, name string) (found, error) {
+	var f found
+	d := p.d
+	if up := d.upper.Load(); up != nil {
+		fd, err := up.Acquire()
+		if err != nil {
+			return f, gone(err)
+		}
+		hit, err := fs.findUpper(p, up, fd, name, &f)
+		up.Release()
+		if err != nil || hit {
+			return f, err
+		}
+	}
+	return f, fs.findLowers(d.lowers, name, &f)
+}
+
+// findUpper looks at the upper directory up, open as fd. It tells whether that
+// settles the lookup.
+func (fs *FS) findUpper(p *node, up *at.Dir, fd int, name string, f *found) (bool, error) {
+	a, id, err := at.Stat(fd, name)
+	if err == syscall.ENOENT {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if isWhiteout(&a) {
+		return false, syscall.ENOENT
+	}
+	f.attr, f.id, f.up, f.inUpper, f.dir, f.name = a, id, true, true, up, name
+	f.ino = fs.devs.ino(id)
+	var has markSet
+	// Only entries of an impure directory have a number or a redirect of their
+	// own, and only those above lower directories are opaque, so that whole
+	// trees made in the upper layer are looked up by one system call each.
+	if a.IsDir() || p.d.impure.Load() || a.Nlink > 1 && fs.hard.used.Load() {
+		if has, err = fs.ly.present(fd, name); err != nil {
+			return false, err
+		}
+	}
+	if has&hasIno != 0 {
+		ino, err := fs.ly.ino(fd, name)
+		if err != nil {
+			return false, err
+		}
+		if ino != 0 {
+			f.ino = ino
+		}
+	}
+	if !a.IsDir() {
+		if has&hasIndex != 0 && a.Nlink > 1 {
+			return true, fs.findIndexMark(p, fd, name, f)
+		}
+		return true, nil
+	}
+	return true, fs.findUpperDir(p, up, fd, name, has, f)
+}
+
+// findUpperDir completes what was found of an upper directory: what is merged
+// below it.
+func (fs *FS) findUpperDir(p *node, up *at.Dir, fd int, name string, has markSet, f *found) (err error) {
+	f.upper = up.Child(name, f.id)
+	f.impure = has&hasImpure != 0
+	if has&hasOpaque != 0 {
+		if f.opaque, err = fs.ly.opaque(fd, name); err != nil || f.opaque {
+			return err
+		}
+	}
+	below, under := p.d.lowers, name
+	if has&hasRedirect != 0 {
+		target, err := fs.ly.redirect(fd, name)
+		if err != nil {
+			return err
+		}
+		switch {
+		case target == "":
+		case target[0] == '/':
+			f.redirect = target
+			below, under = fs.ly.lowers, target[1:]
+		default:
+			f.redirect = joinPath(fs.lowerPath(p), target)
+			if f.redirect[0] != '/' {
+				f.redirect = "/" + f.redirect
+			}
+			under = target
+		}
+	}
+	f.lowers, err = fs.mergeLowers(below, under)
+	if err != nil {
+		return err
+	}
+	return nil
+}
+
+// findIndexMark completes what was found of an upper file that stands for
+// several lower names.
+func (fs *FS) findIndexMark(p *node, fd int, name string, f *found) error {
+	var buf [vfs.NameMax + 1]byte
+	idx, ok, err := fs.ly.get(fd, name, markIndex, buf[:])
+	if err != nil || !ok || vfs.CheckName(idx) != nil {
+		return err
+	}
+	_, id, err := at.Stat(fs.homeFD(idx), idx)
+	if err == syscall.ENOENT || err == nil && id != f.id {
+		return nil // a copy that lost its index entry: an ordinary file
+	}
+	if err != nil {
+		return err
+	}
+	lower := f.attr.Nlink - 1
+	if l, a, _, err := fs.lowerEntry(p, name); err == nil && l != nil {
+		lower = a.Nlink
+	}
+	f.idx, f.dir, f.name = idx, fs.hard.home(idx), idx
+	f.nlAdj, err = fs.readNlink(fd, name, f.attr.Nlink, lower)
+	return err
+}
+
+// findLowers looks at the lower directories of a merge.
+func (fs *FS) findLowers(lowers []*ldir, name string, f *found) error {
+	for i, l := range lowers {
+		fd, err := l.at.Acquire()
+		if err != nil {
+			return gone(err)
+		}
+		a, id, white, err := fs.statLower(l, fd, name)
+		if err == nil && white {
+			l.at.Release()
+			return syscall.ENOENT
+		}
+		if err == nil && !a.IsDir() {
+			err = fs.foundLower(l, fd, name, a, id, f)
+			l.at.Release()
+			return err
+		}
+		l.at.Release()
+		if err == syscall.ENOENT {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		f.attr, f.id, f.dir, f.name = a, id, l.at, name
+		f.ino = fs.devs.ino(id)
+		f.lowers, err = fs.mergeLowers(lowers[i:], name)
+		if err == nil && len(f.lowers) == 0 {
+			return syscall.ENOENT // it went in between
+		}
+		return err
+	}
+	return syscall.ENOENT
+}
+
+// foundLower records a lower non-directory, or the upper copy that stands for
+// it if it has several links.
+func (fs *FS) foundLower(l *ldir, fd int, name string, a vfs.Attr, id at.Ident, f *found) error {
+	f.attr, f.id, f.dir, f.name, f.low = a, id, l.at, name, l
+	f.ino = fs.devs.ino(id)
+	if a.Nlink < 2 {
+		return nil
+	}
+	x, err := fs.findIndexed(l, fd, name, &a, id)
+	if err != nil {
+		return err
+	}
+	f.idx, f.nlAdj = x.name, x.adj
+	if x.up {
+		f.attr, f.id, f.up, f.low = x.attr, x.id, true, nil
+		f.dir, f.name = fs.hard.home(x.name), x.name
+	}
+	return nil
+}
+
+// statLower returns what the lower directory l, open as fd, has under name, and
+// whether that is a whiteout.
+func (fs *FS) statLower(l *ldir, fd int, name string) (a vfs.Attr, id at.Ident, white bool, err error) {
+	a, id, err = at.Stat(fd, name)
+	if err != nil {
+		return a, id, false, err
+	}
+	if isWhiteout(&a) {
+		return a, id, true, nil
+	}
+	if l.xwh && a.IsRegular() && a.Size == 0 {
+		white, err = fs.ly.xattrWhiteout(fd, name)
+	}
+	return a, id, white, err
+}
+
+// mergeLowers returns the directories that path, names joined by '/', stands
+// for in the lower directories of a merge, the topmost first. Anything in a
+// layer that is no directory, or an opaque directory, hides the layers below.
+func (fs *FS) mergeLowers(lowers []*ldir, path string) ([]*ldir, error) {
+	var out []*ldir
+	for i := 0; i < len(lowers); i++ {
+		last := i == len(lowers)-1
+		l, stop, next, err := fs.lowerDir(lowers[i], path, last)
+		if err != nil {
+			return nil, err
+		}
+		if l != nil {
+			out = append(out, l)
+		}
+		if stop {
+			break
+		}
+		if next != "" {
+			// A redirect in this layer says where the ones below have it.
+			if next[0] == '/' {
+				layer := lowers[i].layer
+				lowers, path = fs.ly.lowers, next[1:]
+				i = layer
+			} else {
+				path = next
+			}
+		}
+	}
+	return out, nil
+}
+
+// lowerDir walks path from l. stop says that lower layers do not count; next is
+// the path by which they have the directory if a redirect changed it.
+func (fs *FS) lowerDir(l *ldir, path string, last bool) (_ *ldir, stop bool, next string, err error) {
+	rest := path
+	opaque := false // something on the way is
+	for {
+		name, tail, more := strings.Cut(rest, "/")
+		fd, err := l.at.Acquire()
+		if err != nil {
+			return nil, false, "", gone(err)
+		}
+		c, stop, redirect, err := fs.lowerChild(l, fd, name, last)
+		l.at.Release()
+		if err != nil {
+			return nil, false, "", err
+		}
+		if redirect != "" {
+			before := path[:len(path)-len(rest)]
+			if redirect[0] == '/' {
+				before = ""
+			}
+			next = before + redirect
+			if more {
+				next += "/" + tail
+			}
+			path, rest = next, "" // of later redirects in the same walk
+			if more {
+				rest = tail
+			}
+		} else {
+			rest = tail
+		}
+		opaque = opaque || stop
+		if c == nil || !more {
+			return c, opaque, next, nil
+		}
+		l = c
+	}
+}
+
+// lowerChild is one step of lowerDir. With last set the layer is the lowest, so
+// that only whiteouts matter.
+func (fs *FS) lowerChild(l *ldir, fd int, name string, last bool) (_ *ldir, stop bool, redirect string, err error) {
+	a, id, white, err := fs.statLower(l, fd, name)
+	switch {
+	case err == syscall.ENOENT:
+		return nil, false, "", nil
+	case err != nil:
+		return nil, false, "", err
+	case white || !a.IsDir():
+		return nil, true, "", nil
+	}
+	c := &ldir{at: l.at.Child(name, id), up: l, name: name, layer: l.layer}
+	if last && !l.xwh {
+		return c, false, "", nil
+	}
+	has, err := fs.ly.present(fd, name)
+	if err != nil {
+		return nil, false, "", err
+	}
+	if has&hasOpaque != 0 {
+		v, _, err := fs.ly.opaqueValue(fd, name)
+		if err != nil {
+			return nil, false, "", err
+		}
+		c.xwh = v == "x" && l.xwh
+		if v == "y" {
+			return c, true, "", nil
+		}
+	}
+	if has&hasRedirect != 0 && !last {
+		if redirect, err = fs.ly.redirect(fd, name); err != nil {
+			return nil, false, "", err
+		}
+	}
+	return c, false, redirect, nil
+}
+
+// lowerEntry returns what the merge below p's upper directory has under name:
+// the directory that holds it, or nil. p.d.mu is held, shared or not.
+func (fs *FS) lowerEntry(p *node, name string) (*ldir, vfs.Attr, at.Ident, error) {
+	for _, l := range p.d.lowers {
+		fd, err := l.at.Acquire()
+		if err != nil {
+			return nil, vfs.Attr{}, at.Ident{}, gone(err)
+		}
+		a, id, white, err := fs.statLower(l, fd, name)
+		l.at.Release()
+		switch {
+		case err == syscall.ENOENT:
+			continue
+		case err != nil:
+			return nil, a, id, err
+		case white:
+			return nil, a, id, nil
+		}
+		return l, a, id, nil
+	}
+	return nil, vfs.Attr{}, at.Ident{}, nil
+}
+
+// lowerPath returns the path that the lower layers alone have the directory n
+// at, "" for the root: its path in the view with the redirects of the upper
+// layer undone. It is stable under FS.renames, and where n is known to stay.
+func (fs *FS) lowerPath(n *node) string {
+	var names []string
+	for n.id != vfs.RootID {
+		n.mu.RLock()
+		redirect, l := n.d.redirect, n.link
+		n.mu.RUnlock()
+		if redirect != "" {
+			names = append(names, redirect[1:])
+			break
+		}
+		if l.parent == nil {
+			break
+		}
+		names = append(names, l.name)
+		n = l.parent
+	}
+	for i, j := 0, len(names)-1; i < j; i, j = i+1, j-1 {
+		names[i], names[j] = names[j], names[i]
+	}
+	return strings.Join(names, "/")
+}
+
+// Path implements [vfs.FS].
+func (fs *FS) Path(ctx context.Context, id vfs.NodeID) (string, error) {
+	n, err := fs.node(id)
+	if err != nil {
+		return "", err
+	}
+	defer fs.put(n)
+	return fs.pathOf(n)
+}
+
+// pathOf returns the path of n in the view. ENOENT.
+func (fs *FS) pathOf(n *node) (string, error) {
+	var names []string
+	size := 0
+	for n.id != vfs.RootID {
+		n.mu.RLock()
+		l := n.link
+		n.mu.RUnlock()
+		if l.parent == nil {
+			return "", syscall.ENOENT
+		}
+		names = append(names, l.name)
+		size += len(l.name) + 1
+		n = l.parent
+	}
+	var b strings.Builder
+	b.Grow(size)
+	for i := len(names) - 1; i >= 0; i-- {
+		b.WriteString(names[i])
+		if i > 0 {
+			b.WriteByte('/')
+		}
+	}
+	return b.String(), nil
+}

@@ -1,0 +1,407 @@
+package overlay
+
+import (
+	"context"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/vfs"
+	"github.com/astridfs/astridfs/vfs/at"
+)
+
+// dirHandle is an open directory. A directory that comes from one layer is
+// streamed with the host's own cookies. One that is merged is read whole when a
+// listing starts, into names and a few bytes for each, and cookies are indices.
+type dirHandle struct {
+	fs *FS
+	n  *node
+
+	mu     sync.Mutex // one listing at a time
+	fd     int        // of the streamed directory, open for reading; -1
+	upper  bool       // fd is of the upper layer
+	merged *listing   // nil while streaming
+	ready  bool       // fd or merged is of a listing that has started
+}
+
+var _ vfs.DirHandle = (*dirHandle)(nil)
+
+// listing is the snapshot of a merged directory.
+type listing struct {
+	names   []byte
+	entries []listed
+	version uint64 // dirState.version then
+}
+
+type listed struct {
+	ino  uint64 // of the host, with the device's number; see upper
+	end  uint32 // of the name in names; it begins where the one before ends
+	typ  uint8  // type bits shifted down as in d_type
+	from uint8  // fromUpper or the place in dirState.lowers plus one
+}
+
+const fromUpper = 0
+
+func (l *listing) name(i int) string {
+	start := uint32(0)
+	if i > 0 {
+		start = l.entries[i-1].end
+	}
+	return string(l.names[start:l.entries[i].end])
+}
+
+// OpenDir implements [vfs.FS].
+func (fs *FS) OpenDir(ctx context.Context, id vfs.NodeID) (vfs.DirHandle, error) {
+	n, err := fs.dirNode(id)
+	if err != nil {
+		return nil, err
+	}
+	n.opens.Add(1) // the reference stays with the handle
+	return &dirHandle{fs: fs, n: n, fd: -1}, nil
+}
+
+// Close implements [vfs.DirHandle].
+func (h *dirHandle) Close() error {
+	h.mu.Lock()
+	h.reset()
+	h.mu.Unlock()
+	h.n.opens.Add(-1)
+	h.fs.put(h.n)
+	return nil
+}
+
+func (h *dirHandle) reset() {
+	closeFD(h.fd)
+	h.fd, h.merged, h.ready = -1, nil, false
+}
+
+// Sync implements [vfs.DirHandle].
+func (h *dirHandle) Sync(ctx context.Context) error {
+	h.n.d.mu.RLock()
+	up, dead := h.n.d.upper.Load(), h.n.d.dead
+	h.n.d.mu.RUnlock()
+	if up == nil || dead {
+		return nil
+	}
+	dfd, err := up.Acquire()
+	if err != nil {
+		return gone(err)
+	}
+	defer up.Release()
+	fd, err := at.Open(dfd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return gone(err)
+	}
+	defer unix.Close(fd)
+	return syncFile(fd)
+}
+
+// start prepares a listing from the beginning.
+func (h *dirHandle) start() error {
+	h.reset()
+	d := h.n.d
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	up := d.upper.Load()
+	var err error
+	switch {
+	case d.dead:
+		h.merged = new(listing)
+	case len(d.lowers) == 0 && up != nil:
+		h.upper = true
+		h.fd, err = openForList(up)
+	case len(d.lowers) == 1 && up == nil:
+		h.upper = false
+		h.fd, err = openForList(d.lowers[0].at)
+	default:
+		h.merged, err = h.fs.mergeLocked(d)
+	}
+	h.ready = err == nil
+	return err
+}
+
+func openForList(d *at.Dir) (int, error) {
+	dfd, err := d.Acquire()
+	if err != nil {
+		return -1, gone(err)
+	}
+	defer d.Release()
+	fd, err := at.Open(dfd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOATIME, 0)
+	if err == syscall.EPERM {
+		fd, err = at.Open(dfd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	}
+	return fd, gone(err)
+}
+
+// ReadDir implements [vfs.DirHandle].
+func (h *dirHandle) ReadDir(ctx context.Context, off uint64, fn func(vfs.DirEntry) bool) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.read(ctx, off, func(e vfs.DirEntry, from uint8) bool { return fn(e) })
+}
+
+// read lists the entries after off, with the layer that each comes from.
+func (h *dirHandle) read(ctx context.Context, off uint64, fn func(vfs.DirEntry, uint8) bool) error {
+	if off == 0 || !h.ready {
+		if err := h.start(); err != nil {
+			return err
+		}
+	}
+	if h.merged != nil {
+		return h.readMerged(off, fn)
+	}
+	return h.stream(off, fn)
+}
+
+// dots completes "." and "..", and tells whether e is one of them.
+func (h *dirHandle) dots(e *vfs.DirEntry) bool {
+	switch e.Name {
+	case ".":
+		e.Ino = h.n.ino.Load()
+	case "..":
+		h.n.mu.RLock()
+		p := h.n.link.parent
+		h.n.mu.RUnlock()
+		if p == nil {
+			p = h.n
+		}
+		e.Ino = p.ino.Load()
+	default:
+		return false
+	}
+	e.Type = unix.S_IFDIR
+	return true
+}
+
+// stream lists a directory of one layer.
+func (h *dirHandle) stream(off uint64, fn func(vfs.DirEntry, uint8) bool) error {
+	dev := uint64(0)
+	from := uint8(fromUpper)
+	xwh := false
+	if !h.upper {
+		h.n.d.mu.RLock()
+		if len(h.n.d.lowers) > 0 {
+			dev = h.fs.devs.id(h.n.d.lowers[0].at.Ident().Dev) << devShift
+			xwh = h.n.d.lowers[0].xwh
+		}
+		h.n.d.mu.RUnlock()
+		from = 1
+	}
+	own := h.upper && h.n.d.impure.Load()
+	return at.ReadDir(h.fd, off, func(e vfs.DirEntry) bool {
+		if h.dots(&e) {
+			return fn(e, from)
+		}
+		if h.fs.hiddenEntry(h.fd, &e, xwh) {
+			return true
+		}
+		e.Ino ^= dev
+		if own {
+			e.Ino = h.fs.ownIno(h.n, h.fd, e.Name, e.Ino)
+		}
+		return fn(e, from)
+	})
+}
+
+// hiddenEntry tells whether an entry of the directory fd of one layer is a
+// whiteout.
+func (fs *FS) hiddenEntry(fd int, e *vfs.DirEntry, xwh bool) bool {
+	switch {
+	case e.Type == unix.S_IFCHR, e.Type == 0:
+		a, _, err := at.Stat(fd, e.Name)
+		if err == nil {
+			e.Type = a.Type()
+		}
+		return err == nil && isWhiteout(&a)
+	case xwh && e.Type == unix.S_IFREG:
+		white, err := fs.ly.xattrWhiteout(fd, e.Name)
+		return err == nil && white
+	}
+	return false
+}
+
+// ownIno returns the number that an entry of an impure upper directory shows:
+// that of its node if it is known, else what its mark says.
+func (fs *FS) ownIno(n *node, fd int, name string, ino uint64) uint64 {
+	if c := n.d.kid(name); c != nil {
+		ino = c.ino.Load()
+		fs.put(c)
+		return ino
+	}
+	if own, err := fs.ly.ino(fd, name); err == nil && own != 0 {
+		return own
+	}
+	return ino
+}
+
+// readMerged lists the snapshot. Cookies: 1 is behind ".", 2 behind "..", and
+// so on.
+func (h *dirHandle) readMerged(off uint64, fn func(vfs.DirEntry, uint8) bool) error {
+	for i := off; i < 2; i++ {
+		e := vfs.DirEntry{Name: [...]string{".", ".."}[i], Off: i + 1}
+		h.dots(&e)
+		if !fn(e, fromUpper) {
+			return nil
+		}
+	}
+	l := h.merged
+	var up *at.Dir
+	dirfd := -1
+	if up = h.n.d.upper.Load(); up != nil && h.n.d.impure.Load() {
+		var err error
+		if dirfd, err = up.Acquire(); err == nil {
+			defer up.Release()
+		}
+	}
+	for i := int(max(off, 2)) - 2; i < len(l.entries); i++ {
+		x := &l.entries[i]
+		e := vfs.DirEntry{Name: l.name(i), Ino: x.ino, Type: uint32(x.typ) << 12, Off: uint64(i) + 3}
+		if x.from == fromUpper && dirfd >= 0 {
+			e.Ino = h.fs.ownIno(h.n, dirfd, e.Name, e.Ino)
+		}
+		if !fn(e, x.from) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// mergeLocked makes the snapshot. d.mu is held, shared or not.
+func (fs *FS) mergeLocked(d *dirState) (*listing, error) {
+	l := &listing{version: d.version}
+	err := fs.walkMerged(d, func(e *vfs.DirEntry, from int) bool {
+		l.names = append(l.names, e.Name...)
+		l.entries = append(l.entries, listed{ino: e.Ino, end: uint32(len(l.names)), typ: uint8(e.Type >> 12), from: uint8(min(from, 255))})
+		return len(l.names) < 1<<31
+	})
+	return l, err
+}
+
+// walkMerged calls fn for each entry that the directory shows, "." and ".."
+// apart, until it returns false; from is fromUpper or the place in lowers plus
+// one. Inode numbers are those of the host's inodes. d.mu is held.
+func (fs *FS) walkMerged(d *dirState, fn func(e *vfs.DirEntry, from int) bool) error {
+	dirs := make([]*at.Dir, 0, len(d.lowers)+1)
+	xwh := make([]bool, 0, len(d.lowers)+1)
+	first := 1
+	if up := d.upper.Load(); up != nil {
+		dirs, xwh, first = append(dirs, up), append(xwh, false), 0
+	}
+	for _, l := range d.lowers {
+		dirs, xwh = append(dirs, l.at), append(xwh, l.xwh)
+	}
+	var seen map[string]struct{} // by layers above, whiteouts too
+	if len(dirs) > 1 {
+		seen = make(map[string]struct{})
+	}
+	for i, dir := range dirs {
+		fd, err := openForList(dir)
+		if err != nil {
+			return err
+		}
+		dev := fs.devs.id(dir.Ident().Dev) << devShift
+		last := i == len(dirs)-1
+		stop := false
+		err = at.ReadDir(fd, 0, func(e vfs.DirEntry) bool {
+			if e.Name == "." || e.Name == ".." {
+				return true
+			}
+			if _, dup := seen[e.Name]; dup {
+				return true
+			}
+			if !last {
+				seen[e.Name] = struct{}{}
+			}
+			if fs.hiddenEntry(fd, &e, xwh[i]) {
+				return true
+			}
+			e.Ino ^= dev
+			stop = !fn(&e, first+i)
+			return !stop
+		})
+		unix.Close(fd)
+		if err != nil || stop {
+			return err
+		}
+	}
+	return nil
+}
+
+// emptyLocked tells whether the directory shows no entry. d.mu is held.
+func (fs *FS) emptyLocked(d *dirState) (bool, error) {
+	empty := true
+	err := fs.walkMerged(d, func(*vfs.DirEntry, int) bool {
+		empty = false
+		return false
+	})
+	return empty, err
+}
+
+// ReadDirPlus implements [vfs.DirHandle].
+func (h *dirHandle) ReadDirPlus(ctx context.Context, off uint64, fn func(vfs.DirEntry, vfs.Entry) bool) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.read(ctx, off, func(de vfs.DirEntry, from uint8) bool {
+		if de.Name == "." || de.Name == ".." {
+			return fn(de, vfs.Entry{})
+		}
+		e, err := h.lookup(&de, from)
+		if err != nil {
+			return fn(de, vfs.Entry{})
+		}
+		if fn(de, e) {
+			return true
+		}
+		h.fs.Forget(e.Node, 1)
+		return false
+	})
+}
+
+// lookup is Lookup of a listed entry. If nothing changed in the directory since
+// it was listed, a lower non-directory is looked for where it was found, and
+// not in the layers above again.
+func (h *dirHandle) lookup(de *vfs.DirEntry, from uint8) (vfs.Entry, error) {
+	fs, p := h.fs, h.n
+	p.d.mu.RLock()
+	defer p.d.mu.RUnlock()
+	if h.merged != nil && from != fromUpper && from < 255 && de.Type != unix.S_IFDIR && h.merged.version == p.d.version && !p.d.dead {
+		if n, a, ok := fs.lookupThere(p, de.Name, int(from)-1); ok {
+			return fs.entry(n, a, a.Volatile), nil
+		}
+	}
+	n, a, err := fs.lookupLocked(p, de.Name)
+	if err != nil {
+		return vfs.Entry{}, err
+	}
+	de.Ino = a.Ino
+	return fs.entry(n, a, a.Volatile && !n.entryKept()), nil
+}
+
+// lookupThere looks up an unknown entry that is known to come from one lower
+// layer. p.d.mu is held.
+func (fs *FS) lookupThere(p *node, name string, i int) (*node, vfs.Attr, bool) {
+	if i >= len(p.d.lowers) {
+		return nil, vfs.Attr{}, false
+	}
+	if c := p.d.kid(name); c != nil {
+		fs.put(c)
+		return nil, vfs.Attr{}, false
+	}
+	l := p.d.lowers[i]
+	fd, err := l.at.Acquire()
+	if err != nil {
+		return nil, vfs.Attr{}, false
+	}
+	defer l.at.Release()
+	a, id, white, err := fs.statLower(l, fd, name)
+	if err != nil || white || a.IsDir() {
+		return nil, vfs.Attr{}, false
+	}
+	var f found
+	if fs.foundLower(l, fd, name, a, id, &f) != nil {
+		return nil, vfs.Attr{}, false
+	}
+	n, a, ok := fs.adopt(p, name, &f)
+	return n, a, ok
+}

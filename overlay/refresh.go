@@ -1,0 +1,191 @@
+package overlay
+
+import (
+	"context"
+	"strings"
+	"syscall"
+)
+
+// refresh has the live nodes at and below path, which is as Path gives it,
+// found anew in the layers, after a commit or discard changed these. A node
+// whose name still stands for an object of its type keeps its id, and its
+// handles open the file anew at their next use: one whose upper file is gone
+// goes on with the lower file, and copies it up at its next write. Any other
+// becomes stale. Watchers are told.
+//
+// The caller holds the gate frozen, or sees to it otherwise that nothing
+// changes the layers meanwhile, and no other lock.
+func (fs *FS) refresh(ctx context.Context, path string) error {
+	var told []func()
+	n, err := fs.nearest(path)
+	if err != nil {
+		return err
+	}
+	defer fs.put(n)
+	err = fs.refreshDir(ctx, n, &told)
+	for _, f := range told {
+		f()
+	}
+	return err
+}
+
+// nearest returns the known directory that is closest above path, or path
+// itself if it is one, with a reference.
+func (fs *FS) nearest(path string) (*node, error) {
+	n := fs.root
+	n.ref()
+	for rest := path; rest != ""; {
+		var name string
+		name, rest, _ = strings.Cut(rest, "/")
+		c := n.d.kid(name)
+		if c == nil {
+			break
+		}
+		if c.d == nil || rest == "" {
+			// The entry itself is looked at from its parent.
+			fs.put(c)
+			break
+		}
+		fs.put(n)
+		n = c
+	}
+	return n, nil
+}
+
+// refreshDir looks at all known entries of n again, and below them.
+func (fs *FS) refreshDir(ctx context.Context, n *node, told *[]func()) error {
+	if n == fs.root {
+		if err := fs.refreshRoot(); err != nil {
+			return err
+		}
+	}
+	n.d.kmu.Lock()
+	kids := make(map[string]*node, len(n.d.kids))
+	for name, c := range n.d.kids {
+		if c.tryRef() {
+			kids[name] = c
+		}
+	}
+	n.d.kmu.Unlock()
+	defer func() {
+		for _, c := range kids {
+			fs.put(c)
+		}
+	}()
+	*told = append(*told, func() { fs.NodeChanged(ctx, n.id, true) })
+	for name, c := range kids {
+		ok, err := fs.refreshEntry(n, name, c)
+		if err != nil {
+			return err
+		}
+		name, c := name, c
+		id := c.id
+		if !ok {
+			*told = append(*told, func() { fs.EntryChanged(ctx, n.id, name); fs.NodeChanged(ctx, id, true) })
+			continue
+		}
+		if c.d == nil {
+			*told = append(*told, func() { fs.NodeChanged(ctx, id, true) })
+			continue
+		}
+		if err := fs.refreshDir(ctx, c, told); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refreshRoot looks at the marks of the upper root again.
+func (fs *FS) refreshRoot() error {
+	fd, err := fs.ly.upper.Acquire()
+	if err != nil {
+		return err
+	}
+	defer fs.ly.upper.Release()
+	impure, err := fs.ly.impure(fd, "")
+	fs.root.d.impure.Store(impure)
+	return err
+}
+
+// refreshEntry finds name of p in the layers and has c, which was it, stand for
+// what is there; false if it cannot.
+func (fs *FS) refreshEntry(p *node, name string, c *node) (bool, error) {
+	defer lockDirs(p, c)()
+	p.d.version++
+	f, err := fs.find(p, name)
+	if err == nil && f.attr.Type() == c.typ {
+		fs.rebind(p, name, c, &f)
+		return true, nil
+	}
+	if err != nil && err != syscall.ENOENT {
+		return false, err
+	}
+	if c.d != nil {
+		c.d.dead = true
+	}
+	fs.detach(p, name, c, true)
+	return false, nil
+}
+
+// rebind has c stand for what was found as name in p. The namespace locks of
+// both are held exclusively.
+func (fs *FS) rebind(p *node, name string, c *node, f *found) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fs.rebindLocked(p, name, c, f)
+}
+
+// rebindLocked is rebind with c.mu held exclusively.
+func (fs *FS) rebindLocked(p *node, name string, c *node, f *found) {
+	if l := c.findLinkLocked(p, name); l != nil {
+		l.inUpper = f.inUpper
+	}
+	same := c.real == f.id && c.up == f.up
+	old := c.real
+	c.up, c.real = f.up, f.id
+	c.ino.Store(f.ino)
+	if c.d != nil {
+		if !same || c.d.upper.Load() == nil || f.upper == nil {
+			if o := c.d.upper.Load(); o != nil {
+				o.Drop()
+			}
+			c.d.upper.Store(f.upper)
+		}
+		c.d.lowers, c.d.opaque, c.d.redirect = f.lowers, f.opaque, f.redirect
+		c.d.impure.Store(f.impure)
+		c.d.version++
+		return
+	}
+	c.dir, c.name, c.low, c.idx, c.nlAdj = f.dir, f.name, f.low, f.idx, f.nlAdj
+	if !same {
+		c.gen++
+		fs.nodes.unregisterIdent(old, c)
+		if f.attr.Nlink > 1 {
+			fs.nodes.setIdent(f.id, c)
+		}
+	}
+}
+
+// pinned tells whether somebody may write to the upper file at path without
+// passing the gate, or has it open for writing: it is not to be moved or
+// emptied then. path is as Path gives it; a path that nobody uses is not.
+func (fs *FS) pinned(path string) bool {
+	n := fs.root
+	n.ref()
+	for rest := path; rest != ""; {
+		var name string
+		name, rest, _ = strings.Cut(rest, "/")
+		if n.d == nil {
+			fs.put(n)
+			return false
+		}
+		c := n.d.kid(name)
+		fs.put(n)
+		if c == nil {
+			return false
+		}
+		n = c
+	}
+	defer fs.put(n)
+	return n.pins.Load() > 0 || n.writers.Load() > 0
+}

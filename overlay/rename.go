@@ -1,0 +1,530 @@
+package overlay
+
+import (
+	"context"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/vfs"
+	"github.com/astridfs/astridfs/vfs/at"
+)
+
+// renaming is one attempt at a rename of x, oldName in from, to newName in to,
+// where y is or nil.
+type renaming struct {
+	fs               *FS
+	from, to         *node
+	oldName, newName string
+	exchange         bool
+	x, y             *node
+
+	// Once the locks are held.
+	fromUp, toUp *at.Dir
+	fromFD, toFD int
+	cover        bool // a lower entry has the old name: a whiteout must stay
+	white        bool // a whiteout has the new name
+}
+
+// Rename implements [vfs.FS].
+func (fs *FS) Rename(ctx context.Context, oldParent vfs.NodeID, oldName string, newParent vfs.NodeID, newName string, flags vfs.RenameFlags) error {
+	if err := vfs.CheckName(oldName); err != nil {
+		return err
+	}
+	if err := vfs.CheckName(newName); err != nil {
+		return err
+	}
+	if flags&^(vfs.NoReplace|vfs.Exchange) != 0 || flags == vfs.NoReplace|vfs.Exchange {
+		return syscall.EINVAL
+	}
+	defer fs.gate.enter(oldParent).RUnlock()
+	from, err := fs.dirNode(oldParent)
+	if err != nil {
+		return err
+	}
+	defer fs.put(from)
+	to, err := fs.dirNode(newParent)
+	if err != nil {
+		return err
+	}
+	defer fs.put(to)
+	for {
+		r := &renaming{fs: fs, from: from, to: to, oldName: oldName, newName: newName, exchange: flags&vfs.Exchange != 0}
+		again, err := r.try(ctx, flags)
+		if again {
+			r.release()
+			continue
+		}
+		if err == nil && r.x != r.y {
+			r.tell(ctx)
+		}
+		r.release()
+		return err
+	}
+}
+
+func (r *renaming) release() {
+	if r.x != nil {
+		r.fs.put(r.x)
+	}
+	if r.y != nil {
+		r.fs.put(r.y)
+	}
+}
+
+func (r *renaming) tell(ctx context.Context) {
+	fs := r.fs
+	fs.EntryChanged(ctx, r.from.id, r.oldName)
+	fs.EntryChanged(ctx, r.to.id, r.newName)
+	fs.NodeChanged(ctx, r.x.id, false)
+	if r.y != nil {
+		fs.NodeChanged(ctx, r.y.id, false)
+	}
+	fs.NodeChanged(ctx, r.from.id, true)
+	if r.to != r.from {
+		fs.NodeChanged(ctx, r.to.id, true)
+	}
+}
+
+// try looks the names up, brings what has to be in the upper layer there, and
+// renames; again says that something changed meanwhile.
+func (r *renaming) try(ctx context.Context, flags vfs.RenameFlags) (again bool, err error) {
+	fs := r.fs
+	if r.x, err = fs.entryOf(r.from, r.oldName); err != nil {
+		return false, err
+	}
+	r.y, err = fs.entryOf(r.to, r.newName)
+	switch {
+	case err == syscall.ENOENT && !r.exchange:
+	case err != nil:
+		return false, err
+	case flags&vfs.NoReplace != 0:
+		return false, syscall.EEXIST
+	}
+	if r.x == r.y {
+		return false, nil // two names of one file, or one name
+	}
+	if err := r.check(); err != nil {
+		return false, err
+	}
+	for _, n := range []*node{r.from, r.to, r.x} {
+		if err := fs.copyUp(ctx, n, wholeFile); err != nil {
+			return r.changed(), err
+		}
+	}
+	if r.exchange {
+		if err := fs.copyUp(ctx, r.y, wholeFile); err != nil {
+			return r.changed(), err
+		}
+	}
+	if r.x.isDir() || r.y != nil && r.y.isDir() {
+		fs.renames.Lock()
+		defer fs.renames.Unlock()
+	}
+	defer lockDirs(r.from, r.to, r.x, r.y)()
+	if changed, err := r.changedLocked(); changed || err != nil {
+		return changed, err
+	}
+	if err := r.checkLoop(); err != nil {
+		return false, err
+	}
+	if !r.exchange && r.y != nil && r.y.isDir() {
+		if empty, err := fs.emptyLocked(r.y.d); err != nil || !empty {
+			if err == nil {
+				err = syscall.ENOTEMPTY
+			}
+			return false, err
+		}
+	}
+	return false, r.do()
+}
+
+// check finds what is wrong with the types and places before anything is
+// copied.
+func (r *renaming) check() error {
+	if err := r.checkLoop(); err != nil {
+		return err
+	}
+	if r.y == nil || r.exchange {
+		return nil
+	}
+	switch {
+	case r.x.isDir() && !r.y.isDir():
+		return syscall.ENOTDIR
+	case !r.x.isDir() && r.y.isDir():
+		return syscall.EISDIR
+	case !r.y.isDir():
+		return nil
+	}
+	r.y.d.mu.RLock()
+	empty, err := r.fs.emptyLocked(r.y.d)
+	r.y.d.mu.RUnlock()
+	if err == nil && !empty {
+		err = syscall.ENOTEMPTY
+	}
+	return err
+}
+
+// changed tells whether the names stand for something else by now, which may be
+// why a copy-up failed.
+func (r *renaming) changed() bool {
+	defer lockDirs(r.from, r.to)()
+	changed, err := r.changedLocked()
+	return changed && err == nil
+}
+
+func (r *renaming) changedLocked() (bool, error) {
+	if r.from.d.dead || r.to.d.dead {
+		return false, syscall.ENOENT
+	}
+	if !r.fs.stillEntry(r.from, r.oldName, r.x) {
+		return true, nil
+	}
+	if r.y != nil {
+		return !r.fs.stillEntry(r.to, r.newName, r.y), nil
+	}
+	_, err := r.fs.find(r.to, r.newName)
+	if err == syscall.ENOENT {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// checkLoop refuses to move a directory below itself. It counts only while
+// FS.renames is held, so that no directory changes its parent.
+func (r *renaming) checkLoop() error {
+	if r.from == r.to {
+		return nil
+	}
+	if r.x.isDir() && isAbove(r.x, r.to) {
+		return syscall.EINVAL
+	}
+	if r.y != nil && r.y.isDir() && isAbove(r.y, r.from) {
+		if r.exchange {
+			return syscall.EINVAL
+		}
+		return syscall.ENOTEMPTY
+	}
+	return nil
+}
+
+// isAbove tells whether d is n or above it.
+func isAbove(d, n *node) bool {
+	for n != nil {
+		if n == d {
+			return true
+		}
+		n.mu.RLock()
+		up := n.link.parent
+		n.mu.RUnlock()
+		n = up
+	}
+	return false
+}
+
+// do renames on disk and in memory. All namespace locks are held exclusively,
+// and every directory and node that it concerns is in the upper layer.
+func (r *renaming) do() (err error) {
+	fs := r.fs
+	if r.fromUp, r.fromFD, err = r.from.d.acquireUpperLocked(); err != nil {
+		return err
+	}
+	defer r.fromUp.Release()
+	if r.toUp, r.toFD, err = r.to.d.acquireUpperLocked(); err != nil {
+		return err
+	}
+	defer r.toUp.Release()
+	low, err := fs.coverLocked(r.from, r.oldName)
+	if err != nil {
+		return err
+	}
+	r.cover = low != nil
+	if _, err := fs.coverLocked(r.to, r.newName); err != nil {
+		return err
+	}
+	a, _, err := at.Stat(r.toFD, r.newName)
+	if err != nil && err != syscall.ENOENT {
+		return err
+	}
+	r.white = err == nil && isWhiteout(&a)
+
+	defer lockNodes(r.x, r.y)()
+	if err := r.prepare(r.x, r.from, r.fromFD, r.oldName, r.to, r.toFD); err != nil {
+		return err
+	}
+	fs.step("rename.prepared")
+	if r.exchange {
+		if err := r.prepare(r.y, r.to, r.toFD, r.newName, r.from, r.fromFD); err != nil {
+			return err
+		}
+		return r.swap()
+	}
+	return r.move()
+}
+
+// lockNodes takes the locks of two nodes exclusively, in the order of ids.
+func lockNodes(a, b *node) (unlock func()) {
+	if b == nil {
+		a.mu.Lock()
+		return a.mu.Unlock
+	}
+	if a.id > b.id {
+		a, b = b, a
+	}
+	a.mu.Lock()
+	b.mu.Lock()
+	return func() {
+		b.mu.Unlock()
+		a.mu.Unlock()
+	}
+}
+
+// prepare makes n, name in dir, ready to be moved to the directory to: marks
+// that say the same where it is as where it will be.
+func (r *renaming) prepare(n, dir *node, fd int, name string, to *node, toFD int) error {
+	fs := r.fs
+	if !n.isDir() {
+		if !fs.nameInUpperLocked(n, dir, name) {
+			if err := fs.linkUpLocked(n, fd, name); err != nil {
+				return err
+			}
+			if l := n.findLinkLocked(dir, name); l != nil {
+				l.inUpper = true
+			}
+		}
+	} else if len(n.d.lowers) > 0 {
+		// Its lower part stays where it is.
+		path := n.d.redirect
+		if path == "" {
+			rest := name
+			if above := fs.lowerPath(dir); above != "" {
+				rest = above + "/" + name
+			}
+			path = "/" + rest
+		}
+		switch err := fs.ly.setRedirect(fd, name, path); err {
+		case nil:
+		case syscall.ENOSPC, syscall.ERANGE, syscall.E2BIG:
+			return syscall.EXDEV // too long to be recorded
+		default:
+			return err
+		}
+		n.d.redirect = path
+	} else if !n.d.opaque && len(to.d.lowers) > 0 {
+		if err := fs.ly.setOpaque(fd, name); err != nil {
+			return err
+		}
+		n.d.opaque = true
+	}
+	if n.ino.Load() != fs.devs.ino(n.real) || n.isDir() && len(n.d.lowers) > 0 {
+		return fs.makeImpure(to, toFD)
+	}
+	return nil
+}
+
+// pin keeps the descriptor of a directory that is moved open meanwhile, by
+// which everything below is found.
+func pin(n *node) (unpin func(), err error) {
+	if n == nil || n.d == nil || n.d.upper.Load() == nil {
+		return func() {}, nil
+	}
+	up := n.d.upper.Load()
+	if _, err := up.Acquire(); err != nil {
+		return nil, gone(err)
+	}
+	return up.Release, nil
+}
+
+// swap exchanges the two names.
+func (r *renaming) swap() error {
+	unpinX, err := pin(r.x)
+	if err != nil {
+		return err
+	}
+	defer unpinX()
+	unpinY, err := pin(r.y)
+	if err != nil {
+		return err
+	}
+	defer unpinY()
+	err = r.fs.movable(r.fromFD, r.oldName, func() error {
+		return r.fs.movable(r.toFD, r.newName, func() error {
+			return at.Rename(r.fromFD, r.oldName, r.toFD, r.newName, unix.RENAME_EXCHANGE)
+		})
+	})
+	if err != nil {
+		return err
+	}
+	r.fs.step("rename.done")
+	r.relink(r.x, r.from, r.fromUp, r.oldName, r.to, r.toUp, r.newName)
+	r.relink(r.y, r.to, r.toUp, r.newName, r.from, r.fromUp, r.oldName)
+	r.setKids(r.y)
+	return nil
+}
+
+// move renames x, over y if there is one.
+func (r *renaming) move() (err error) {
+	fs := r.fs
+	unpin, err := pin(r.x)
+	if err != nil {
+		return err
+	}
+	defer unpin()
+	done := func() error { return nil }
+	undo := func() {}
+	if r.y != nil {
+		if done, undo, err = r.displace(); err != nil {
+			return err
+		}
+	}
+	var flags uint
+	clean := false
+	switch {
+	case r.cover && r.white:
+		flags = unix.RENAME_EXCHANGE // the whiteouts change places
+	case r.cover:
+		flags = unix.RENAME_WHITEOUT
+	case r.white && r.x.isDir():
+		// A directory cannot replace what is none.
+		flags, clean = unix.RENAME_EXCHANGE, true
+	}
+	err = fs.movable(r.fromFD, r.oldName, func() error {
+		return at.Rename(r.fromFD, r.oldName, r.toFD, r.newName, flags)
+	})
+	if err != nil {
+		undo()
+		return err
+	}
+	fs.step("rename.done")
+	if clean {
+		// Left behind, it hides nothing.
+		at.Unlink(r.fromFD, r.oldName, 0)
+	}
+	err = done()
+	r.relink(r.x, r.from, r.fromUp, r.oldName, r.to, r.toUp, r.newName)
+	r.setKids(nil)
+	return err
+}
+
+// displace gets y out of the way: it makes sure that its upper part, if it is a
+// directory, is empty, and that it stays within reach. done records that it is
+// gone, undo that it is not.
+func (r *renaming) displace() (done func() error, undo func(), err error) {
+	fs, y := r.fs, r.y
+	if !y.isDir() {
+		a, err := y.statLocked()
+		if err != nil {
+			return nil, nil, err
+		}
+		inUpper := fs.nameInUpperLocked(y, r.to, r.newName)
+		v, err := fs.holdLocked(y, r.to, r.toFD, r.newName, inUpper, a.Nlink)
+		if err != nil {
+			return nil, nil, err
+		}
+		return func() error { return fs.lostNameLocked(y, r.to, r.newName, inUpper, a.Nlink, v) }, v.undo, nil
+	}
+	orphan := -1
+	if y.d.upper.Load() != nil {
+		if orphan, err = r.clear(); err != nil {
+			return nil, nil, err
+		}
+	}
+	return func() error { fs.buryDirLocked(r.to, r.newName, y, orphan); return nil }, func() { closeFD(orphan) }, nil
+}
+
+// clear makes sure that the upper directory of y, which shows no entry, holds
+// no whiteout either, and returns a descriptor of what stands for it from then
+// on.
+func (r *renaming) clear() (orphan int, err error) {
+	fs, y := r.fs, r.y
+	fd, err := at.Open(r.toFD, r.newName, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return -1, gone(err)
+	}
+	hollow := true
+	err = at.ReadDir(fd, 0, func(e vfs.DirEntry) bool {
+		hollow = e.Name == "." || e.Name == ".."
+		return hollow
+	})
+	if err != nil || hollow {
+		if err != nil {
+			unix.Close(fd)
+			fd = -1
+		}
+		return fd, err
+	}
+	// An empty opaque directory of the same attributes takes its place.
+	unix.Close(fd)
+	a, _, err := at.Stat(r.toFD, r.newName)
+	if err != nil {
+		return -1, err
+	}
+	w, err := fs.makeScratch(unix.S_IFDIR, -1, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer w.close(fs)
+	if err := fs.copyMeta(r.toFD, r.newName, -1, w, &a); err != nil {
+		return -1, err
+	}
+	if err := fs.ly.setOpaque(fs.ly.scratch, w.name); err != nil {
+		return -1, err
+	}
+	if err := fs.ly.setIno(fs.ly.scratch, w.name, y.ino.Load()); err != nil {
+		return -1, err
+	}
+	if orphan, err = at.Open(r.toFD, r.newName, unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
+		return -1, err
+	}
+	if err := fs.movable(r.toFD, r.newName, func() error { return w.exchange(fs, r.toFD, r.newName) }); err != nil {
+		unix.Close(orphan)
+		return -1, err
+	}
+	fs.step("rename.cleared")
+	// Should the rename itself fail, the empty directory is what y is.
+	_, id, err := at.Stat(r.toFD, r.newName)
+	if err != nil {
+		unix.Close(orphan)
+		return -1, err
+	}
+	old := y.d.upper.Load()
+	y.d.upper.Store(r.toUp.Child(r.newName, id))
+	y.d.opaque, y.d.lowers, y.real = true, nil, id
+	old.Drop()
+	unix.Close(orphan)
+	return at.Open(r.toFD, r.newName, unix.O_PATH|unix.O_DIRECTORY, 0)
+}
+
+// relink records that n has another name now; n.mu is held exclusively.
+func (r *renaming) relink(n, from *node, fromUp *at.Dir, oldName string, to *node, toUp *at.Dir, newName string) {
+	if n.isDir() {
+		n.d.upper.Load().Move(toUp, newName)
+	} else if n.idx == "" && n.dir == fromUp && n.name == oldName {
+		n.dir, n.name = toUp, newName
+	}
+	if n.dropLinkLocked(from, oldName) {
+		r.fs.put(from) // not the last: the operation holds one
+	}
+	to.ref()
+	n.addLinkLocked(link{parent: to, name: newName, inUpper: true})
+}
+
+// setKids enters the names: the new one stands for x, the old one for old, or
+// nothing.
+func (r *renaming) setKids(old *node) {
+	set := func(p *node, name string, n *node) {
+		p.d.kmu.Lock()
+		if n == nil {
+			delete(p.d.kids, name)
+		} else {
+			if p.d.kids == nil {
+				p.d.kids = make(map[string]*node)
+			}
+			p.d.kids[name] = n
+		}
+		p.d.kmu.Unlock()
+		p.d.version++
+	}
+	set(r.from, r.oldName, old)
+	set(r.to, r.newName, r.x)
+}
