@@ -26,12 +26,13 @@ type Conn interface {
 	// Diff writes the patch of every change at or below one of the paths.
 	Diff(ctx context.Context, req DiffRequest, sink DiffSink) error
 
-	// Commit writes changes to the workspace. A conflict is a fault of that
-	// kind, and then nothing was written; the result names the conflicts.
-	Commit(ctx context.Context, req CommitRequest, fn func(Change) error) (CommitResult, error)
+	// Commit writes changes to the workspace and calls fn for each that was
+	// written. A conflict is a fault of that kind, and then nothing was
+	// written. The result is valid with an error too.
+	Commit(ctx context.Context, req CommitRequest, sink StepSink) (StepResult, error)
 
-	// Discard throws changes away and calls fn for each.
-	Discard(ctx context.Context, req DiscardRequest, fn func(Change) error) (DiscardResult, error)
+	// Discard throws changes away. The result is valid with an error too.
+	Discard(ctx context.Context, req DiscardRequest, sink StepSink) (StepResult, error)
 
 	// Run runs a capsule to its end. That the capsule failed is no error.
 	Run(ctx context.Context, req RunRequest, io RunIO) (RunResult, error)
@@ -127,20 +128,45 @@ type CommitRequest struct {
 	Message string       `json:"message,omitempty"` // mode worktree: of the git commit
 }
 
-// CommitResult is what Commit did.
-type CommitResult struct {
-	Committed int      `json:"committed"` // changes
-	Conflicts []Change `json:"conflicts,omitempty"`
+// Step is one change that a commit or discard made, or would make.
+type Step struct {
+	Path   store.Path `json:"path"`
+	From   store.Path `json:"from,omitempty"`
+	Status string     `json:"status"` // as of Change
+}
+
+// Progress is how far a commit or discard has come.
+type Progress struct {
+	Done  int   `json:"done"` // changes
+	Total int   `json:"total"`
+	Bytes int64 `json:"bytes"` // copied
+}
+
+// StepSink takes what a commit or discard tells: each step when all is done,
+// and meanwhile, where Progress is not nil, how far it is.
+type StepSink struct {
+	Step     func(Step) error
+	Progress func(Progress)
+}
+
+// StepResult is what a commit or discard did. Its lists are cut at a thousand
+// entries each.
+type StepResult struct {
+	Steps     int      `json:"steps"`
+	Conflicts []Change `json:"conflicts,omitempty"` // what a commit refused
+	Also      []Note   `json:"also,omitempty"`      // done though it was not asked for
+	Left      []Note   `json:"left,omitempty"`      // asked for and not done
+}
+
+// Note is a path and what is to be said of it.
+type Note struct {
+	Path   store.Path `json:"path"`
+	Reason string     `json:"reason"`
 }
 
 // DiscardRequest are the arguments of Discard.
 type DiscardRequest struct {
 	Paths []store.Path `json:"paths,omitempty"`
-}
-
-// DiscardResult is what Discard did.
-type DiscardResult struct {
-	Discarded int `json:"discarded"` // changes
 }
 
 // UnmountRequest are the arguments of Unmount.

@@ -244,23 +244,26 @@ func (c *client) Diff(ctx context.Context, req DiffRequest, sink DiffSink) error
 }
 
 // Commit implements Conn.
-func (c *client) Commit(ctx context.Context, req CommitRequest, fn func(Change) error) (CommitResult, error) {
-	var r CommitResult
-	var conflicts []Change
-	err := c.call(ctx, opCommit, req, exchange{item: decode(fn), progress: decode(func(ch Change) error {
-		conflicts = append(conflicts, ch)
-		return nil
-	})}, &r)
-	if err != nil {
-		r.Conflicts = conflicts
-	}
-	return r, err
+func (c *client) Commit(ctx context.Context, req CommitRequest, sink StepSink) (StepResult, error) {
+	return c.steps(ctx, opCommit, req, sink)
 }
 
 // Discard implements Conn.
-func (c *client) Discard(ctx context.Context, req DiscardRequest, fn func(Change) error) (DiscardResult, error) {
-	var r DiscardResult
-	return r, c.call(ctx, opDiscard, req, exchange{item: decode(fn)}, &r)
+func (c *client) Discard(ctx context.Context, req DiscardRequest, sink StepSink) (StepResult, error) {
+	return c.steps(ctx, opDiscard, req, sink)
+}
+
+func (c *client) steps(ctx context.Context, op string, req any, sink StepSink) (StepResult, error) {
+	x := exchange{item: decode(sink.Step)}
+	if sink.Progress != nil {
+		x.progress = decode(func(p Progress) error { sink.Progress(p); return nil })
+	}
+	var r stepReply
+	err := c.call(ctx, op, req, x, &r)
+	if err == nil && r.Fault != nil {
+		err = r.Fault
+	}
+	return r.Result, err
 }
 
 // Run implements Conn.

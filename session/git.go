@@ -251,26 +251,30 @@ func (g *git) stream(ctx context.Context, w io.Writer, args ...string) error {
 
 // commit commits to the session's branch. There can be no conflict: the branch
 // is the session's own.
-func (t *gitTree) commit(ctx context.Context, req CommitRequest, fn func(Change) error) (CommitResult, error) {
+func (t *gitTree) commit(ctx context.Context, req CommitRequest, sink StepSink) (StepResult, error) {
 	g, err := t.staged(ctx)
 	if err != nil {
-		return CommitResult{}, err
+		return StepResult{}, err
 	}
 	list, err := t.changes(ctx, g, req.Paths)
 	if err != nil || len(list) == 0 {
-		return CommitResult{}, err
+		return StepResult{}, err
 	}
 	if !req.DryRun {
 		if err := t.record(ctx, req, list); err != nil {
-			return CommitResult{}, err
+			return StepResult{}, err
 		}
 	}
+	return StepResult{Steps: len(list)}, tellSteps(list, sink)
+}
+
+func tellSteps(list []Change, sink StepSink) error {
 	for _, c := range list {
-		if err := fn(c); err != nil {
-			return CommitResult{}, err
+		if err := sink.Step(Step{Path: c.Path, From: c.From, Status: c.Status}); err != nil {
+			return err
 		}
 	}
-	return CommitResult{Committed: len(list)}, nil
+	return nil
 }
 
 // record makes the commit of the listed changes with the worktree's own index.
@@ -298,29 +302,24 @@ func (t *gitTree) record(ctx context.Context, req CommitRequest, list []Change) 
 }
 
 // discard takes the listed changes back to the branch's last commit.
-func (t *gitTree) discard(ctx context.Context, req DiscardRequest, fn func(Change) error) (DiscardResult, error) {
+func (t *gitTree) discard(ctx context.Context, req DiscardRequest, sink StepSink) (StepResult, error) {
 	g, err := t.staged(ctx)
 	if err != nil {
-		return DiscardResult{}, err
+		return StepResult{}, err
 	}
 	list, err := t.changes(ctx, g, req.Paths)
 	if err != nil {
-		return DiscardResult{}, err
+		return StepResult{}, err
 	}
-	n := 0
-	for _, c := range list {
+	for i, c := range list {
 		// The index of our own has the added ones, so that restoring removes them.
 		spec := []store.Path{c.Path}
 		if c.From != "" {
 			spec = append(spec, c.From)
 		}
 		if _, err := g.output(ctx, append([]string{"restore", "--source=HEAD", "--staged", "--worktree"}, pathspec(spec)...)...); err != nil {
-			return DiscardResult{Discarded: n}, err
-		}
-		n++
-		if err := fn(c); err != nil {
-			return DiscardResult{Discarded: n}, err
+			return StepResult{Steps: i}, errors.Join(err, tellSteps(list[:i], sink))
 		}
 	}
-	return DiscardResult{Discarded: n}, nil
+	return StepResult{Steps: len(list)}, tellSteps(list, sink)
 }

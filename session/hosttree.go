@@ -30,12 +30,12 @@ func (h *hostTree) status(context.Context, StatusRequest, func(Change) error) er
 
 func (h *hostTree) diff(context.Context, DiffRequest, DiffSink) error { return nil }
 
-func (h *hostTree) commit(context.Context, CommitRequest, func(Change) error) (CommitResult, error) {
-	return CommitResult{}, h.direct("commit")
+func (h *hostTree) commit(context.Context, CommitRequest, StepSink) (StepResult, error) {
+	return StepResult{}, h.direct("commit")
 }
 
-func (h *hostTree) discard(context.Context, DiscardRequest, func(Change) error) (DiscardResult, error) {
-	return DiscardResult{}, h.direct("discard")
+func (h *hostTree) discard(context.Context, DiscardRequest, StepSink) (StepResult, error) {
+	return StepResult{}, h.direct("discard")
 }
 
 func (h *hostTree) direct(what string) error {

@@ -126,10 +126,53 @@ func plainPaths(paths []store.Path) []string {
 	return list
 }
 
-func (t *overlayTree) commit(ctx context.Context, req CommitRequest, fn func(Change) error) (CommitResult, error) {
-	return CommitResult{}, errors.ErrUnsupported
+func (t *overlayTree) commit(ctx context.Context, req CommitRequest, sink StepSink) (StepResult, error) {
+	rep, err := t.ov.Commit(ctx, overlay.CommitOptions{
+		Paths: plainPaths(req.Paths), DryRun: req.DryRun, Force: req.Force, Progress: progressTo(sink),
+	})
+	r, err := t.report(rep, sink, err)
+	var conflict *overlay.ConflictError
+	if !errors.As(err, &conflict) {
+		return r, err
+	}
+	for i := range conflict.Conflicts[:min(len(conflict.Conflicts), maxNotes)] {
+		r.Conflicts = append(r.Conflicts, changeOf(&conflict.Conflicts[i]))
+	}
+	return r, fault.New(fault.Conflict,
+		"look at both sides, then commit the other paths, overwrite the workspace with --force, or take its side with: astridfs discard PATH",
+		"nothing was committed: %w", err)
 }
 
-func (t *overlayTree) discard(ctx context.Context, req DiscardRequest, fn func(Change) error) (DiscardResult, error) {
-	return DiscardResult{}, errors.ErrUnsupported
+func progressTo(sink StepSink) func(overlay.Progress) {
+	if sink.Progress == nil {
+		return nil
+	}
+	return func(p overlay.Progress) { sink.Progress(Progress{Done: p.Done, Total: p.Total, Bytes: p.Bytes}) }
+}
+
+// maxNotes bounds the lists of a StepResult.
+const maxNotes = 1000
+
+// report tells what a commit or discard did, also where it ended with err.
+func (t *overlayTree) report(rep overlay.Report, sink StepSink, err error) (StepResult, error) {
+	r := StepResult{Steps: len(rep.Steps), Also: notesOf(rep.Also), Left: notesOf(rep.Left)}
+	for _, s := range rep.Steps {
+		if serr := sink.Step(Step{Path: store.Path(s.Path), From: store.Path(s.From), Status: s.Kind.String()}); serr != nil {
+			return r, errors.Join(err, serr)
+		}
+	}
+	return r, err
+}
+
+func notesOf(notes []overlay.Note) []Note {
+	var list []Note
+	for _, n := range notes[:min(len(notes), maxNotes)] {
+		list = append(list, Note{store.Path(n.Path), n.Reason})
+	}
+	return list
+}
+
+func (t *overlayTree) discard(ctx context.Context, req DiscardRequest, sink StepSink) (StepResult, error) {
+	rep, err := t.ov.Discard(ctx, overlay.DiscardOptions{Paths: plainPaths(req.Paths), Progress: progressTo(sink)})
+	return t.report(rep, sink, err)
 }

@@ -21,8 +21,8 @@ type tree interface {
 	fs() vfs.FS
 	status(ctx context.Context, req StatusRequest, fn func(Change) error) error
 	diff(ctx context.Context, req DiffRequest, sink DiffSink) error
-	commit(ctx context.Context, req CommitRequest, fn func(Change) error) (CommitResult, error)
-	discard(ctx context.Context, req DiscardRequest, fn func(Change) error) (DiscardResult, error)
+	commit(ctx context.Context, req CommitRequest, sink StepSink) (StepResult, error)
+	discard(ctx context.Context, req DiscardRequest, sink StepSink) (StepResult, error)
 	close() error
 }
 
@@ -200,20 +200,20 @@ func (o *Owner) Diff(ctx context.Context, req DiffRequest, sink DiffSink) error 
 }
 
 // Commit implements Conn.
-func (o *Owner) Commit(ctx context.Context, req CommitRequest, fn func(Change) error) (CommitResult, error) {
+func (o *Owner) Commit(ctx context.Context, req CommitRequest, sink StepSink) (StepResult, error) {
 	if err := checkPaths(req.Paths); err != nil {
-		return CommitResult{}, err
+		return StepResult{}, err
 	}
-	r, err := o.tree.commit(ctx, req, fn)
+	r, err := o.tree.commit(ctx, req, sink)
 	return r, o.ended(ctx, err)
 }
 
 // Discard implements Conn.
-func (o *Owner) Discard(ctx context.Context, req DiscardRequest, fn func(Change) error) (DiscardResult, error) {
+func (o *Owner) Discard(ctx context.Context, req DiscardRequest, sink StepSink) (StepResult, error) {
 	if err := checkPaths(req.Paths); err != nil {
-		return DiscardResult{}, err
+		return StepResult{}, err
 	}
-	r, err := o.tree.discard(ctx, req, fn)
+	r, err := o.tree.discard(ctx, req, sink)
 	return r, o.ended(ctx, err)
 }
 

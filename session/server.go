@@ -212,14 +212,13 @@ func dispatch(ctx context.Context, conn Conn, c *call, req request) (any, error)
 		if err := args(&a); err != nil {
 			return nil, err
 		}
-		r, err := conn.Commit(ctx, a, item[Change](c))
-		return partial(c, r, err)
+		return stepsDone(ctx)(conn.Commit(ctx, a, steps(c)))
 	case opDiscard:
 		var a DiscardRequest
 		if err := args(&a); err != nil {
 			return nil, err
 		}
-		return conn.Discard(ctx, a, item[Change](c))
+		return stepsDone(ctx)(conn.Discard(ctx, a, steps(c)))
 	case opRun:
 		var a RunRequest
 		if err := args(&a); err != nil {
@@ -250,17 +249,36 @@ const (
 	opUnmount = "unmount"
 )
 
-// partial sends a result that comes with an error: a refused commit names its
-// conflicts.
-func partial(c *call, r CommitResult, err error) (any, error) {
-	if err != nil && len(r.Conflicts) > 0 {
-		for _, ch := range r.Conflicts {
-			if werr := c.w.WriteJSON(wire.Progress, ch); werr != nil {
-				return nil, werr
-			}
+// stepReply is the result of a commit or discard, which also counts where there
+// was a fault.
+type stepReply struct {
+	Result StepResult   `json:"result"`
+	Fault  *fault.Error `json:"fault,omitempty"`
+}
+
+func stepsDone(ctx context.Context) func(StepResult, error) (any, error) {
+	return func(r StepResult, err error) (any, error) {
+		reply := stepReply{Result: r}
+		if err != nil {
+			reply.Fault = cancelled(ctx, err)
 		}
+		return reply, nil
 	}
-	return r, err
+}
+
+// progressPause is the least time between two reports of progress.
+const progressPause = 100 * time.Millisecond
+
+// steps sends what a commit or discard tells.
+func steps(c *call) StepSink {
+	var last time.Time
+	return StepSink{Step: item[Step](c), Progress: func(p Progress) {
+		if time.Since(last) < progressPause {
+			return
+		}
+		last = time.Now()
+		c.w.WriteJSON(wire.Progress, p) // a client that is gone needs none
+	}}
 }
 
 func item[T any](c *call) func(T) error {

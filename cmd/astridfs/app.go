@@ -59,10 +59,11 @@ func (e *env) report(err error) int {
 		return exitCode(err)
 	}
 	f := fault.Of(err)
-	if e.json {
+	var said *told
+	if e.json && !errors.As(err, &said) {
 		// What a program reads says the same; a failure to write it is the
 		// reader's own doing.
-		e.printJSON(map[string]any{"version": schemaVersion, "error": f})
+		e.printJSON(member{"error", f})
 	}
 	fmt.Fprintf(e.stderr, "astridfs: %s\n", oneLine(f.What))
 	if f.Next != "" {
@@ -136,6 +137,11 @@ func prepare(e *env, cmd *cli.Command) {
 		return
 	}
 	cmd.Flags = append(cmd.Flags, commonFlags()...)
+	for _, f := range cmd.Flags {
+		if b, ok := f.(*cli.BoolFlag); ok {
+			b.DisableDefaultText = true
+		}
+	}
 	cmd.Before = e.configure
 }
 

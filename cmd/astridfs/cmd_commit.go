@@ -2,13 +2,15 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
+	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
 
+	"github.com/astridfs/astridfs/overlay/diff"
 	"github.com/astridfs/astridfs/session"
 	"github.com/astridfs/astridfs/session/fault"
 	"github.com/astridfs/astridfs/session/store"
@@ -58,54 +60,74 @@ the changes become a git commit on its branch.
 }
 
 func (e *env) commit(ch *chosen, conn session.Conn, req session.CommitRequest) error {
-	each := func(c session.Change) error {
-		_, err := fmt.Fprintln(e.stdout, e.line(&c))
-		return err
-	}
-	var doc *document
-	if e.json {
-		head := brief(ch)
-		head["dry_run"] = req.DryRun
-		var err error
-		if doc, err = newDocument(e.stdout, head, "changes"); err != nil {
-			return err
-		}
-		each = func(c session.Change) error { return doc.item(c) }
-	} else if e.quiet {
-		each = func(session.Change) error { return nil }
-	}
-	r, err := conn.Commit(e.ctx, req, each)
-	if doc != nil {
-		tail := map[string]any{"committed": r.Committed, "conflicts": notNil(r.Conflicts)}
-		if err != nil {
-			tail["error"] = fault.Of(err)
-		}
-		if derr := doc.end(tail); derr != nil {
-			return errors.Join(err, derr)
-		}
-		e.json = false // the document has the error
-		return err
-	}
-	if err != nil {
-		for i := range r.Conflicts {
-			fmt.Fprintln(e.stderr, e.line(&r.Conflicts[i]))
-		}
-		return err
-	}
-	what := "committed"
+	done := "committed"
 	if req.DryRun {
-		what = "would be committed"
+		done = "would be committed"
 	}
-	e.note("session %s: %s %s", ch.disk.File.Name, plural(r.Committed, "change"), what)
-	for i := range r.Conflicts { // of a dry run, or overwritten by force
-		e.note("%s", e.line(&r.Conflicts[i]))
-	}
-	return nil
+	return e.steps(ch, done, []member{{"dry_run", req.DryRun}}, func(sink session.StepSink) (session.StepResult, error) {
+		return conn.Commit(e.ctx, req, sink)
+	})
 }
 
-func notNil(l []session.Change) []session.Change {
+// steps runs a commit or a discard and tells what it did.
+func (e *env) steps(ch *chosen, done string, head []member, do func(session.StepSink) (session.StepResult, error)) error {
+	if e.json {
+		doc, err := newDocument(e.stdout, "changes", append([]member{brief(ch)}, head...)...)
+		if err != nil {
+			return err
+		}
+		r, err := do(session.StepSink{Step: func(s session.Step) error { return doc.item(s) }})
+		return doc.end(err, member{"count", r.Steps}, member{"conflicts", notNil(r.Conflicts)}, member{"also", notNil(r.Also)}, member{"left", notNil(r.Left)})
+	}
+	progress, end := e.progressBar(done)
+	r, err := do(session.StepSink{Progress: progress, Step: func(s session.Step) error {
+		end()
+		if e.quiet {
+			return nil
+		}
+		_, err := fmt.Fprintln(e.stdout, e.line(&session.Change{Path: s.Path, From: s.From, Status: s.Status}))
+		return err
+	}})
+	end()
+	for i := range r.Conflicts {
+		fmt.Fprintln(e.stderr, e.line(&r.Conflicts[i]))
+	}
+	for _, n := range r.Also {
+		e.note("also %s: %s", diff.Quote(string(n.Path)), n.Reason)
+	}
+	for _, n := range r.Left {
+		fmt.Fprintf(e.stderr, "left %s: %s\n", diff.Quote(string(n.Path)), oneLine(n.Reason))
+	}
+	if err == nil {
+		e.note("session %s: %s %s", ch.disk.File.Name, plural(r.Steps, "change"), done)
+	}
+	return err
+}
+
+// progressBar shows on a terminal how far something long is. end takes it away
+// and may be called again.
+func (e *env) progressBar(what string) (progress func(session.Progress), end func()) {
+	if e.quiet || !isTerminal(e.stderr) {
+		return nil, func() {}
+	}
+	var bar *progressbar.ProgressBar
+	return func(p session.Progress) {
+			if bar == nil {
+				bar = progressbar.NewOptions(p.Total, progressbar.OptionSetWriter(e.stderr), progressbar.OptionSetDescription(what),
+					progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
+			}
+			bar.Set(p.Done) // what cannot be drawn is no failure
+		}, func() {
+			if bar != nil {
+				bar.Clear()
+				bar = nil
+			}
+		}
+}
+
+func notNil[T any](l []T) []T {
 	if l == nil {
-		return []session.Change{}
+		return []T{}
 	}
 	return l
 }

@@ -129,14 +129,11 @@ func (s *fileSink) File(f session.DiffFile) error {
 }
 
 func (e *env) diffJSON(ch *chosen, conn session.Conn, req session.DiffRequest) error {
-	doc, err := newDocument(e.stdout, brief(ch), "files")
+	doc, err := newDocument(e.stdout, "files", brief(ch))
 	if err != nil {
 		return err
 	}
-	if err := conn.Diff(e.ctx, req, &fileSink{doc: doc}); err != nil {
-		return err
-	}
-	return doc.end(nil)
+	return doc.end(conn.Diff(e.ctx, req, &fileSink{doc: doc}))
 }
 
 // colourWriter colours the lines of a patch.

@@ -70,27 +70,7 @@ func (e *env) sure(conn session.Conn, req session.DiscardRequest) (bool, error) 
 }
 
 func (e *env) discard(ch *chosen, conn session.Conn, req session.DiscardRequest) error {
-	if e.json {
-		doc, err := newDocument(e.stdout, brief(ch), "changes")
-		if err != nil {
-			return err
-		}
-		r, err := conn.Discard(e.ctx, req, func(c session.Change) error { return doc.item(c) })
-		if err != nil {
-			return err
-		}
-		return doc.end(map[string]any{"discarded": r.Discarded})
-	}
-	r, err := conn.Discard(e.ctx, req, func(c session.Change) error {
-		if e.quiet {
-			return nil
-		}
-		_, err := fmt.Fprintln(e.stdout, e.line(&c))
-		return err
+	return e.steps(ch, "thrown away", nil, func(sink session.StepSink) (session.StepResult, error) {
+		return conn.Discard(e.ctx, req, sink)
 	})
-	if err != nil {
-		return err
-	}
-	e.note("session %s: %s thrown away", ch.disk.File.Name, plural(r.Discarded, "change"))
-	return nil
 }

@@ -30,7 +30,7 @@ func (e *env) doctor() error {
 		failed = failed || c.State == session.CheckMissing
 	}
 	if e.json {
-		err = e.printJSON(map[string]any{"version": schemaVersion, "ok": !failed, "checks": checks})
+		err = e.printJSON(member{"ok", !failed}, member{"checks", checks})
 	} else {
 		err = e.printChecks(checks)
 	}

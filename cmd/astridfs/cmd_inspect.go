@@ -45,7 +45,7 @@ func (e *env) inspect(path string) error {
 		return err
 	}
 	if e.json {
-		return e.printJSON(map[string]any{"version": schemaVersion, "capsule": info})
+		return e.printJSON(member{"capsule", info})
 	}
 	tw := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 	row := func(name string, value any) { fmt.Fprintf(tw, "%s\t%s\n", name, oneLine(fmt.Sprint(value))) }

@@ -230,7 +230,7 @@ func (e *env) serve(owner *session.Owner, disk *store.Session, ready *os.File) e
 
 func (e *env) printMounted(info session.Info) error {
 	if e.json {
-		return e.printJSON(map[string]any{"version": schemaVersion, "session": info})
+		return e.printJSON(member{"session", info})
 	}
 	if e.quiet {
 		return nil

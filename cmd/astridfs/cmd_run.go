@@ -60,12 +60,12 @@ is not there, and 1 that it was stopped by a trap.
 			&cli.StringSliceFlag{Name: "fs-write", Usage: "let it write `PATTERN` (repeatable)"},
 			&cli.StringFlag{Name: "action", Usage: "call astrid-hook-trigger with action `A` and print its result"},
 			&cli.StringFlag{Name: "payload", Usage: "the action's payload: `JSON`, @FILE, or - for standard input"},
-			&cli.StringFlag{Name: "entry", Usage: "call the export for `run`, install or upgrade"},
+			&cli.StringFlag{Name: "entry", Usage: "call the export for run, install or upgrade"},
 			&cli.StringSliceFlag{Name: "env", Usage: "set `K=V` in its environment, which is empty otherwise (repeatable)"},
-			&cli.DurationFlag{Name: "timeout", Usage: "stop it after `TIME`, 30s say (default: 10m)"},
-			&cli.StringFlag{Name: "memory", Usage: "let its memory grow to `SIZE`, 256MiB say"},
-			&cli.StringFlag{Name: "max-write", Usage: "let it write `SIZE` in all"},
-			&cli.Uint64Flag{Name: "max-files", Usage: "let it make `N` files"},
+			&cli.DurationFlag{Name: "timeout", DefaultText: "10m", Usage: "stop it after `TIME`, 30s say"},
+			&cli.StringFlag{Name: "memory", DefaultText: "256MiB", Usage: "let its memory grow to `SIZE`"},
+			&cli.StringFlag{Name: "max-write", DefaultText: "4GiB", Usage: "let it write `SIZE` in all"},
+			&cli.Uint64Flag{Name: "max-files", DefaultText: "100000", Usage: "let it make `N` files"},
 			jsonFlag(),
 		},
 		Action: func(c *cli.Context) error {
@@ -341,6 +341,20 @@ func (c *capture) Write(p []byte) (int, error) {
 	return c.Buffer.Write(p)
 }
 
+// members are what a document says of it: text, or base64 where it is none.
+func (c *capture) members(name string) []member {
+	var list []member
+	if b := c.Bytes(); utf8.Valid(b) {
+		list = append(list, member{name, string(b)})
+	} else {
+		list = append(list, member{name + "_base64", b})
+	}
+	if c.lost {
+		list = append(list, member{name + "_truncated", true})
+	}
+	return list
+}
+
 // runJSON runs and prints one document.
 func (e *env) runJSON(ch *chosen, conn session.Conn, req session.RunRequest, rio session.RunIO) error {
 	var stdout, stderr capture
@@ -349,19 +363,10 @@ func (e *env) runJSON(ch *chosen, conn session.Conn, req session.RunRequest, rio
 	if err != nil {
 		return err
 	}
-	doc := brief(ch)
-	doc["version"], doc["run"] = schemaVersion, res
-	for name, c := range map[string]*capture{"stdout": &stdout, "stderr": &stderr} {
-		if b := c.Bytes(); utf8.Valid(b) {
-			doc[name] = string(b)
-		} else {
-			doc[name+"_base64"] = b
-		}
-		if c.lost {
-			doc[name+"_truncated"] = true
-		}
-	}
-	if err := e.printJSON(doc); err != nil {
+	doc := []member{brief(ch), {"run", res}}
+	doc = append(doc, stdout.members("stdout")...)
+	doc = append(doc, stderr.members("stderr")...)
+	if err := e.printJSON(doc...); err != nil {
 		return err
 	}
 	return runCode(res)

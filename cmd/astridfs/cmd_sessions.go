@@ -112,7 +112,7 @@ func (e *env) listSessions() error {
 		infos = append(infos, info)
 	}
 	if e.json {
-		return e.printJSON(map[string]any{"version": schemaVersion, "state_dir": store.Path(st.Dir()), "sessions": infos, "damaged": broken})
+		return e.printJSON(member{"state_dir", store.Path(st.Dir())}, member{"sessions", infos}, member{"damaged", broken})
 	}
 	tw := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 	if len(infos) > 0 {
@@ -143,7 +143,7 @@ func (e *env) showSession(ch *chosen) error {
 		return err
 	}
 	if e.json {
-		return e.printJSON(map[string]any{"version": schemaVersion, "session": info})
+		return e.printJSON(member{"session", info})
 	}
 	tw := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 	row := func(name string, value any) { fmt.Fprintf(tw, "%s\t%s\n", name, oneLine(fmt.Sprint(value))) }
@@ -183,7 +183,7 @@ func (e *env) removeSessions(names []string, force bool) error {
 		}
 	}
 	if e.json && failed == nil {
-		return e.printJSON(map[string]any{"version": schemaVersion, "removed": removed})
+		return e.printJSON(member{"removed", removed})
 	}
 	return failed
 }
@@ -261,7 +261,7 @@ func (e *env) prune(force, dryRun bool) error {
 		}
 	}
 	if e.json {
-		return e.printJSON(map[string]any{"version": schemaVersion, "dry_run": dryRun, "removed": removed})
+		return e.printJSON(member{"dry_run", dryRun}, member{"removed", removed})
 	}
 	return nil
 }

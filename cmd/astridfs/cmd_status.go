@@ -32,7 +32,7 @@ meanwhile in its own copy is marked as a conflict.
 func (e *env) status(ch *chosen, conn session.Conn) error {
 	var n counts
 	if e.json {
-		doc, err := newDocument(e.stdout, brief(ch), "changes")
+		doc, err := newDocument(e.stdout, "changes", brief(ch))
 		if err != nil {
 			return err
 		}
@@ -40,10 +40,7 @@ func (e *env) status(ch *chosen, conn session.Conn) error {
 			n.add(&c)
 			return doc.item(c)
 		})
-		if err != nil {
-			return err
-		}
-		return doc.end(map[string]any{"counts": n})
+		return doc.end(err, member{"counts", n})
 	}
 	err := conn.Status(e.ctx, session.StatusRequest{}, func(c session.Change) error {
 		n.add(&c)

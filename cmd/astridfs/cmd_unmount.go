@@ -64,7 +64,7 @@ func (e *env) unmount(what string, req session.UnmountRequest) error {
 		}
 	}
 	if e.json {
-		return e.printJSON(map[string]any{"version": schemaVersion, "mountpoint": store.Path(point), "name": name})
+		return e.printJSON(member{"mountpoint", store.Path(point)}, member{"name", name})
 	}
 	if e.quiet {
 		return nil

@@ -23,7 +23,7 @@ func versionCommand(e *env) *cli.Command {
 				}
 			}
 			if e.json {
-				return e.printJSON(map[string]any{"version": schemaVersion, "program": v, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
+				return e.printJSON(member{"program", v}, member{"go", runtime.Version()}, member{"platform", runtime.GOOS + "/" + runtime.GOARCH})
 			}
 			_, err := fmt.Fprintf(e.stdout, "astridfs %s %s %s/%s\n", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err

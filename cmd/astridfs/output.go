@@ -3,27 +3,58 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/astridfs/astridfs/overlay/diff"
 	"github.com/astridfs/astridfs/session"
+	"github.com/astridfs/astridfs/session/fault"
 )
 
 // schemaVersion is the version of the documents that --json prints. Members are
 // added within a version and never removed or changed.
 const schemaVersion = 1
 
-// printJSON prints a document.
-func (e *env) printJSON(v any) error {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(v); err != nil {
+// member is a member of an object, and object a JSON object in this order.
+type (
+	member struct {
+		name  string
+		value any
+	}
+	object []member
+)
+
+// MarshalJSON implements json.Marshaler.
+func (o object) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	for i, m := range o {
+		v, err := marshal(m.value)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(strconv.AppendQuote(b, m.name), ':')
+		b = append(b, v...)
+	}
+	return append(b, '}'), nil
+}
+
+// printJSON prints a document of these members.
+func (e *env) printJSON(members ...member) error {
+	b, err := marshal(append(object{{"version", schemaVersion}}, members...))
+	if err != nil {
 		return err
 	}
-	_, err := e.stdout.Write(b.Bytes())
+	var out bytes.Buffer
+	if err := json.Indent(&out, b, "", "  "); err != nil {
+		return err
+	}
+	out.WriteByte('\n')
+	_, err = out.WriteTo(e.stdout)
 	return err
 }
 
@@ -33,11 +64,9 @@ type document struct {
 	items int
 }
 
-// newDocument begins with the members of head and the list called name. head is
-// a JSON object.
-func newDocument(w io.Writer, head map[string]any, name string) (*document, error) {
-	head["version"] = schemaVersion
-	b, err := marshal(head)
+// newDocument begins with the members of head and the list called name.
+func newDocument(w io.Writer, name string, head ...member) (*document, error) {
+	b, err := marshal(append(object{{"version", schemaVersion}}, head...))
 	if err != nil {
 		return nil, err
 	}
@@ -59,19 +88,32 @@ func (d *document) item(v any) error {
 	return err
 }
 
-// end closes the list and adds the members of tail.
-func (d *document) end(tail map[string]any) error {
-	b, err := marshal(tail)
+// end closes the list and adds the members of tail. An error of the command
+// becomes the last member, so that the document is whole however it went.
+func (d *document) end(err error, tail ...member) error {
 	if err != nil {
-		return err
+		tail = append(tail, member{"error", fault.Of(err)})
 	}
-	b = bytes.TrimPrefix(b, []byte("{"))
-	if len(tail) > 0 {
+	b, merr := marshal(object(tail))
+	if merr != nil {
+		return errors.Join(err, merr)
+	}
+	if b = bytes.TrimPrefix(b, []byte("{")); len(tail) > 0 {
 		b = append([]byte(","), b...)
 	}
-	_, err = fmt.Fprintf(d.w, "]%s\n", b)
-	return err
+	if _, werr := fmt.Fprintf(d.w, "]%s\n", b); werr != nil {
+		return errors.Join(err, werr)
+	}
+	if err != nil {
+		return &told{err}
+	}
+	return nil
 }
+
+// told is an error that a document has told of already.
+type told struct{ error }
+
+func (t *told) Unwrap() error { return t.error }
 
 func marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
@@ -84,9 +126,9 @@ func marshal(v any) ([]byte, error) {
 }
 
 // brief is what documents say of the session that they are about.
-func brief(ch *chosen) map[string]any {
+func brief(ch *chosen) member {
 	f := &ch.disk.File
-	return map[string]any{"session": map[string]any{"name": f.Name, "id": f.ID, "workspace": f.Workspace, "mode": f.Mode}}
+	return member{"session", object{{"name", f.Name}, {"id", f.ID}, {"workspace", f.Workspace}, {"mode", f.Mode}}}
 }
 
 // counts counts changes by status.
