@@ -143,7 +143,7 @@ func (d *Dir) Same(e *Dir) bool {
 // sameLevel compares lists by their text, so that one that was compiled twice,
 // or stands in two directories, is the same.
 func sameLevel(a, b level) bool {
-	return a.list.same(b.list) && a.here == b.here &&
+	return a.list.Equal(b.list) && a.here == b.here &&
 		slices.EqualFunc(a.deep, b.deep, func(r, s residual) bool {
 			return r.glob.id == s.glob.id && slices.Equal(r.set, s.set)
 		})

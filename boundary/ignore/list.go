@@ -19,7 +19,8 @@ func (l *List) Len() int {
 	return len(l.rules)
 }
 
-func (l *List) same(m *List) bool { return l == m || l != nil && m != nil && l.text == m.text }
+// Equal tells whether l and m are of the same text.
+func (l *List) Equal(m *List) bool { return l == m || l != nil && m != nil && l.text == m.text }
 
 func (l *List) rule(i int32) *Rule {
 	if i < 0 {
