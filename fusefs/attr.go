@@ -54,20 +54,24 @@ func (r *rawFS) timeout(volatile bool) time.Duration {
 	return longTimeout
 }
 
-// entry hands e and its reference to the kernel.
-func (r *rawFS) entry(e *vfs.Entry, out *fuse.EntryOut) {
+// entry hands e and its reference to the kernel, in the answer to q.
+func (r *rawFS) entry(q *request, e *vfs.Entry, out *fuse.EntryOut) {
 	r.nodes.ref(e.Node, e.Attr.Volatile)
 	out.NodeId = uint64(e.Node)
 	out.Generation = r.opt.Generation
-	out.SetEntryTimeout(r.timeout(e.Volatile))
-	out.SetAttrTimeout(r.timeout(e.Attr.Volatile))
+	if r.fresh(q) {
+		out.SetEntryTimeout(r.timeout(e.Volatile))
+		out.SetAttrTimeout(r.timeout(e.Attr.Volatile))
+	}
 	fillAttr(&out.Attr, &e.Attr)
 }
 
-// attrOut answers with attributes.
-func (r *rawFS) attrOut(node uint64, a *vfs.Attr, out *fuse.AttrOut) {
+// attrOut answers q with attributes.
+func (r *rawFS) attrOut(q *request, node uint64, a *vfs.Attr, out *fuse.AttrOut) {
 	r.nodes.setVolatile(vfs.NodeID(node), a.Volatile)
-	out.SetTimeout(r.timeout(a.Volatile))
+	if r.fresh(q) {
+		out.SetTimeout(r.timeout(a.Volatile))
+	}
 	fillAttr(&out.Attr, a)
 }
 

@@ -15,14 +15,29 @@ import (
 
 func errorIs(err, target error) bool { return errors.Is(err, target) }
 
-const rounds = 10000
+// rounds is how often a test of the caches goes round.
+func rounds() int {
+	if testing.Short() {
+		return 500
+	}
+	return 10000
+}
 
 // modes are the ways in which a mount is run by the tests of its caches.
 func modes(t *testing.T, f func(t *testing.T, m *serve.Mount)) {
-	for _, pass := range []bool{true, false} {
-		t.Run(fmt.Sprintf("passthrough=%v", pass), func(t *testing.T) {
-			c := serve.Config{FS: "stable", Dirs: []string{t.TempDir()}}
-			c.Options.NoPassthrough = !pass
+	for _, mode := range []struct {
+		name, fs string
+		pass     bool
+	}{
+		{"passthrough", "stable", true},
+		{"page cache", "stable", false},
+		{"volatile", "hostfs", false},
+		{"overlay", "overlay static", true},
+		{"volatile overlay", "overlay", true},
+	} {
+		t.Run(mode.name, func(t *testing.T) {
+			c := serve.Config{FS: mode.fs, Dirs: overlayDirs(t)}
+			c.Options.NoPassthrough = !mode.pass
 			f(t, serve.Start(t, c))
 		})
 	}
@@ -38,7 +53,7 @@ func TestChangesBesideTheMountShowAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer open.Close()
-		for i := range rounds {
+		for i := range rounds() {
 			data := fmt.Appendf(nil, "%0*d", 1+i%5000, i)
 			m.Must(serve.Request{Op: "truncate", Path: "f", Size: 0})
 			m.Must(serve.Request{Op: "write", Path: "f", Data: data})
@@ -73,7 +88,7 @@ func TestNamesBesideTheMountShowAtOnce(t *testing.T) {
 			}
 			return names
 		}
-		for i := range rounds {
+		for i := range rounds() {
 			a, b := fmt.Sprintf("a%d", i%7), fmt.Sprintf("b%d", i%5)
 			if _, err := os.Lstat(filepath.Join(dir, a)); !errorIs(err, syscall.ENOENT) {
 				t.Fatalf("round %d: before: %v", i, err)
@@ -104,7 +119,7 @@ func TestNamesBesideTheMountShowAtOnce(t *testing.T) {
 func TestChangesOnTheMountShowBesideAtOnce(t *testing.T) {
 	modes(t, func(t *testing.T, m *serve.Mount) {
 		file := filepath.Join(m.Mountpoint, "f")
-		for i := range rounds {
+		for i := range rounds() {
 			data := fmt.Appendf(nil, "%0*d", 1+i%5000, i)
 			if err := os.WriteFile(file, data, 0o644); err != nil {
 				t.Fatal(err)

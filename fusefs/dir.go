@@ -1,7 +1,6 @@
 package fusefs
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -29,7 +28,7 @@ func (r *rawFS) ReleaseDir(*fuse.ReleaseIn) {}
 
 // ReadDir lists names.
 func (r *rawFS) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return r.list(cancel, in, out, func(ctx context.Context, d vfs.DirHandle) error {
+	return r.list(cancel, in, out, func(ctx *request, d vfs.DirHandle) error {
 		return d.ReadDir(ctx, in.Offset, func(e vfs.DirEntry) bool {
 			return out.AddDirEntry(fuse.DirEntry{Name: e.Name, Ino: e.Ino, Mode: e.Type, Off: e.Off})
 		})
@@ -38,7 +37,7 @@ func (r *rawFS) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEn
 
 // ReadDirPlus lists names with what a lookup of each would answer.
 func (r *rawFS) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return r.list(cancel, in, out, func(ctx context.Context, d vfs.DirHandle) error {
+	return r.list(cancel, in, out, func(ctx *request, d vfs.DirHandle) error {
 		return d.ReadDirPlus(ctx, in.Offset, func(de vfs.DirEntry, e vfs.Entry) bool {
 			if e.Node != 0 {
 				de.Ino, de.Type = e.Attr.Ino, e.Attr.Mode
@@ -48,14 +47,14 @@ func (r *rawFS) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.D
 				return false
 			}
 			if e.Node != 0 {
-				r.entry(&e, eo)
+				r.entry(ctx, &e, eo)
 			}
 			return true
 		})
 	})
 }
 
-func (r *rawFS) list(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList, read func(context.Context, vfs.DirHandle) error) fuse.Status {
+func (r *rawFS) list(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList, read func(*request, vfs.DirHandle) error) fuse.Status {
 	r.notify.answers.begin()
 	defer r.notify.answers.end()
 	ctx, id := r.request(cancel, &in.InHeader), vfs.NodeID(in.NodeId)

@@ -47,8 +47,8 @@ func (r *rawFS) abandon(f vfs.Handle, err error) fuse.Status {
 }
 
 // created hands a new, open file to the kernel.
-func (r *rawFS) created(ctx context.Context, in *fuse.CreateIn, e *vfs.Entry, f vfs.Handle, out *fuse.CreateOut) {
-	r.entry(e, &out.EntryOut)
+func (r *rawFS) created(ctx *request, in *fuse.CreateIn, e *vfs.Entry, f vfs.Handle, out *fuse.CreateOut) {
+	r.entry(ctx, e, &out.EntryOut)
 	h, o := r.opened(ctx, e.Node, f, in.Flags, &e.Attr)
 	o.Fh = r.handles.add(h)
 	out.OpenOut = o

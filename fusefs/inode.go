@@ -13,11 +13,12 @@ func (r *rawFS) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.At
 	r.notify.answers.begin()
 	defer r.notify.answers.end()
 	h := r.fileOf(in.Fh(), in.Flags()&fuse.FUSE_GETATTR_FH != 0)
-	a, err := r.fs.GetAttr(r.request(cancel, &in.InHeader), vfs.NodeID(in.NodeId), h)
+	ctx := r.request(cancel, &in.InHeader)
+	a, err := r.fs.GetAttr(ctx, vfs.NodeID(in.NodeId), h)
 	if err != nil {
 		return status(err)
 	}
-	r.attrOut(in.NodeId, &a, out)
+	r.attrOut(ctx, in.NodeId, &a, out)
 	return fuse.OK
 }
 
@@ -27,12 +28,15 @@ func (r *rawFS) Statx(cancel <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxO
 	r.notify.answers.begin()
 	defer r.notify.answers.end()
 	h := r.fileOf(in.Fh, in.GetattrFlags&fuse.FUSE_GETATTR_FH != 0)
-	a, err := r.fs.GetAttr(r.request(cancel, &in.InHeader), vfs.NodeID(in.NodeId), h)
+	ctx := r.request(cancel, &in.InHeader)
+	a, err := r.fs.GetAttr(ctx, vfs.NodeID(in.NodeId), h)
 	if err != nil {
 		return status(err)
 	}
 	r.nodes.setVolatile(vfs.NodeID(in.NodeId), a.Volatile)
-	out.SetTimeout(r.timeout(a.Volatile))
+	if r.fresh(ctx) {
+		out.SetTimeout(r.timeout(a.Volatile))
+	}
 	fillStatx(&out.Statx, &a)
 	return fuse.OK
 }
@@ -96,7 +100,7 @@ func (r *rawFS) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.At
 			n.modeEpoch.Add(1)
 		}
 	}
-	r.attrOut(in.NodeId, &a, out)
+	r.attrOut(ctx, in.NodeId, &a, out)
 	return fuse.OK
 }
 

@@ -12,13 +12,14 @@ import (
 func (r *rawFS) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	r.notify.answers.begin()
 	defer r.notify.answers.end()
-	e, err := r.fs.Lookup(r.request(cancel, in), vfs.NodeID(in.NodeId), name)
+	ctx := r.request(cancel, in)
+	e, err := r.fs.Lookup(ctx, vfs.NodeID(in.NodeId), name)
 	switch {
 	case err == nil:
-		r.entry(&e, out)
+		r.entry(ctx, &e, out)
 		return fuse.OK
 	case vfs.Errno(err) == syscall.ENOENT:
-		if d := r.timeout(e.Volatile); d > 0 {
+		if d := r.timeout(e.Volatile); d > 0 && r.fresh(ctx) {
 			out.SetEntryTimeout(d) // node id 0: a negative entry
 			return fuse.OK
 		}
@@ -38,11 +39,11 @@ func (r *rawFS) Forget(nodeid, n uint64) {
 }
 
 // made answers for a new name.
-func (r *rawFS) made(e *vfs.Entry, err error, out *fuse.EntryOut) fuse.Status {
+func (r *rawFS) made(q *request, e *vfs.Entry, err error, out *fuse.EntryOut) fuse.Status {
 	if err != nil {
 		return status(err)
 	}
-	r.entry(e, out)
+	r.entry(q, e, out)
 	return fuse.OK
 }
 
@@ -53,8 +54,9 @@ func (r *rawFS) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, out
 	}
 	r.notify.answers.begin()
 	defer r.notify.answers.end()
-	e, err := r.fs.Mknod(r.request(cancel, &in.InHeader), vfs.NodeID(in.NodeId), name, in.Mode, uint64(in.Rdev))
-	return r.made(&e, err, out)
+	ctx := r.request(cancel, &in.InHeader)
+	e, err := r.fs.Mknod(ctx, vfs.NodeID(in.NodeId), name, in.Mode, uint64(in.Rdev))
+	return r.made(ctx, &e, err, out)
 }
 
 // Mkdir makes a directory.
@@ -64,8 +66,9 @@ func (r *rawFS) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out
 	}
 	r.notify.answers.begin()
 	defer r.notify.answers.end()
-	e, err := r.fs.Mkdir(r.request(cancel, &in.InHeader), vfs.NodeID(in.NodeId), name, in.Mode&07777)
-	return r.made(&e, err, out)
+	ctx := r.request(cancel, &in.InHeader)
+	e, err := r.fs.Mkdir(ctx, vfs.NodeID(in.NodeId), name, in.Mode&07777)
+	return r.made(ctx, &e, err, out)
 }
 
 // Symlink makes a symbolic link.
@@ -75,8 +78,9 @@ func (r *rawFS) Symlink(cancel <-chan struct{}, in *fuse.InHeader, target, name 
 	}
 	r.notify.answers.begin()
 	defer r.notify.answers.end()
-	e, err := r.fs.Symlink(r.request(cancel, in), vfs.NodeID(in.NodeId), name, target)
-	return r.made(&e, err, out)
+	ctx := r.request(cancel, in)
+	e, err := r.fs.Symlink(ctx, vfs.NodeID(in.NodeId), name, target)
+	return r.made(ctx, &e, err, out)
 }
 
 // Link makes a further name. The kernel takes the attributes of the answer
@@ -89,8 +93,9 @@ func (r *rawFS) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out *
 	defer r.notify.unseen.end()
 	r.notify.answers.begin()
 	defer r.notify.answers.end()
-	e, err := r.fs.Link(r.request(cancel, &in.InHeader), vfs.NodeID(in.Oldnodeid), vfs.NodeID(in.NodeId), name)
-	return r.made(&e, err, out)
+	ctx := r.request(cancel, &in.InHeader)
+	e, err := r.fs.Link(ctx, vfs.NodeID(in.Oldnodeid), vfs.NodeID(in.NodeId), name)
+	return r.made(ctx, &e, err, out)
 }
 
 // Unlink removes a name that is no directory.

@@ -2,10 +2,13 @@ package fusefs
 
 import (
 	"context"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 
 	"github.com/astridfs/astridfs/vfs"
 )
@@ -23,15 +26,22 @@ import (
 //     invalidation of a name takes the lock of the inode it is given, before it
 //     finds that this is no directory or has no such name. So after such
 //     replies that comes first.
-//   - Kernels from 6.19 on do not wait for lookups and listings that are under
-//     way. For what these may bring in afterwards, a change that met answers is
-//     told once more after a while.
+//   - An answer that was put together before the change and is given after it.
+//     It sees that the count of changes moved on, and is not to be kept.
+//   - A lookup or a listing whose reply the kernel is taking in. Until Linux
+//     6.18 the invalidation of a name waits for the directory's lock, which they
+//     hold. From 6.19 on it does not if the kernel has no such name yet; there, a
+//     change that met answers is told once more after a while.
 type notifier struct {
 	r *rawFS
 
 	// answers are the requests whose replies the kernel remembers; unseen those
 	// among them whose attributes it takes as they come.
 	answers, unseen answers
+
+	// changes counts what others changed. It goes up before the kernel is told,
+	// so an answer that saw none was given before (request.fresh).
+	changes atomic.Uint64
 
 	mu    sync.Mutex
 	now   map[change]changeKind // to be told; protected by mu
@@ -41,6 +51,10 @@ type notifier struct {
 	quit chan struct{}
 
 	unwatch func()
+
+	// waits says that the kernel lets the invalidation of a name wait for the
+	// requests that have its directory locked.
+	waits bool
 }
 
 var _ vfs.Invalidator = (*notifier)(nil)
@@ -80,8 +94,21 @@ const lockName = "."
 func newNotifier(r *rawFS) *notifier {
 	return &notifier{
 		r: r, now: make(map[change]changeKind), later: make(map[change]changeKind),
-		wake: make(chan struct{}, 1), quit: make(chan struct{}),
+		wake: make(chan struct{}, 1), quit: make(chan struct{}), waits: olderThan(6, 19),
 	}
+}
+
+// olderThan tells whether the running kernel is.
+func olderThan(major, minor int) bool {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return false
+	}
+	var a, b int
+	if n, _ := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &a, &b); n != 2 {
+		return false
+	}
+	return a < major || a == major && b < minor
 }
 
 // start begins to listen to fs.
@@ -111,8 +138,9 @@ func (n *notifier) NodeChanged(ctx context.Context, node vfs.NodeID, data bool) 
 }
 
 func (n *notifier) changed(ctx context.Context, c change, kind changeKind) {
+	n.changes.Add(1)
 	if !n.r.nodes.known(c.node) {
-		return // the kernel has never heard of it
+		return // the kernel has never heard of it, and who is telling it sees changes
 	}
 	if vfs.CallerFrom(ctx).Origin != nil {
 		n.enqueue(c, kind)
@@ -137,7 +165,7 @@ func (n *notifier) tell(c change, kind changeKind) {
 			}
 		}
 	}
-	met := n.answers.recent()
+	met := !n.waits && n.answers.recent()
 	switch {
 	case c.name != "":
 		n.r.server.EntryNotify(uint64(c.node), c.name)

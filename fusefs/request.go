@@ -15,14 +15,25 @@ import (
 type request struct {
 	cancel <-chan struct{}
 	caller vfs.Caller
+
+	// changes is the notifier's count when the request began; see fresh.
+	changes uint64
 }
 
 var _ context.Context = (*request)(nil)
 
 func (r *rawFS) request(cancel <-chan struct{}, h *fuse.InHeader) *request {
 	r.stats.requests.Add(1)
-	return &request{cancel: cancel, caller: vfs.Caller{UID: h.Uid, GID: h.Gid, PID: h.Pid, Origin: r.notify}}
+	return &request{
+		cancel: cancel, changes: r.notify.changes.Load(),
+		caller: vfs.Caller{UID: h.Uid, GID: h.Gid, PID: h.Pid, Origin: r.notify},
+	}
 }
+
+// fresh tells whether nobody else changed anything since q began, so that its
+// answer may be kept. Where it gives the kernel a reference, that is counted
+// first: a change that this does not see will find it (notify.go).
+func (r *rawFS) fresh(q *request) bool { return r.notify.changes.Load() == q.changes }
 
 // Deadline implements context.Context: a request has none.
 func (*request) Deadline() (time.Time, bool) { return time.Time{}, false }
