@@ -22,8 +22,8 @@ type Ident struct {
 	Ino uint64
 }
 
-// retry calls f until it answers something else than EINTR.
-func retry(f func() error) error {
+// Retry calls f until it answers something else than EINTR, which it returns.
+func Retry(f func() error) error {
 	for {
 		if err := f(); err != syscall.EINTR {
 			return err
@@ -34,7 +34,7 @@ func retry(f func() error) error {
 // Open opens name in dirfd. O_NOFOLLOW and O_CLOEXEC are added to flags: a
 // symbolic link is ELOOP (with O_PATH, the link itself is opened).
 func Open(dirfd int, name string, flags int, mode uint32) (fd int, err error) {
-	err = retry(func() error {
+	err = Retry(func() error {
 		fd, err = unix.Openat(dirfd, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
 		return err
 	})
@@ -66,7 +66,7 @@ func OpenBeneath(dirfd int, path string, flags int, mode uint32) (fd int, err er
 func Reopen(fd int, flags int) (nfd int, err error) {
 	var buf [32]byte
 	path := appendProcFD(buf[:0], fd)
-	err = retry(func() error {
+	err = Retry(func() error {
 		// The last component is a magic link of ours, so it is followed.
 		nfd, err = unix.Openat(unix.AT_FDCWD, string(path), flags&^unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		return err
@@ -146,7 +146,7 @@ func SetTimes(dirfd int, name string, atime, mtime *unix.Timespec) error {
 	if name == "" {
 		flags = unix.AT_EMPTY_PATH
 	}
-	return retry(func() error { return unix.UtimesNanoAt(dirfd, name, ts[:], flags) })
+	return Retry(func() error { return unix.UtimesNanoAt(dirfd, name, ts[:], flags) })
 }
 
 // Chown sets the owner of name in dirfd (of dirfd itself with an empty name); -1
@@ -156,7 +156,7 @@ func Chown(dirfd int, name string, uid, gid int) error {
 	if name == "" {
 		flags |= unix.AT_EMPTY_PATH
 	}
-	return retry(func() error { return unix.Fchownat(dirfd, name, uid, gid, flags) })
+	return Retry(func() error { return unix.Fchownat(dirfd, name, uid, gid, flags) })
 }
 
 // Chmod sets the permission bits of name in dirfd (of dirfd itself, which may
@@ -166,7 +166,7 @@ func Chmod(dirfd int, name string, mode uint32) error {
 	if name == "" {
 		flags |= unix.AT_EMPTY_PATH
 	}
-	err := retry(func() error { return fchmodat2(dirfd, name, mode, flags) })
+	err := Retry(func() error { return fchmodat2(dirfd, name, mode, flags) })
 	if err != syscall.ENOSYS {
 		return err
 	}
@@ -185,7 +185,7 @@ func Chmod(dirfd int, name string, mode uint32) error {
 	}
 	var buf [32]byte
 	path := string(appendProcFD(buf[:0], fd))
-	return retry(func() error { return unix.Chmod(path, mode&07777) })
+	return Retry(func() error { return unix.Chmod(path, mode&07777) })
 }
 
 func fchmodat2(dirfd int, name string, mode uint32, flags int) error {

@@ -54,7 +54,7 @@ func (r *DirReader) Reset() {
 func (r *DirReader) Read(off uint64, fn func(vfs.DirEntry) bool) error {
 	if off == 0 || off != r.next || len(r.rest) == 0 {
 		r.Reset()
-		if err := retry(func() error { _, err := unix.Seek(r.fd, int64(off), unix.SEEK_SET); return err }); err != nil {
+		if err := Retry(func() error { _, err := unix.Seek(r.fd, int64(off), unix.SEEK_SET); return err }); err != nil {
 			return err
 		}
 		r.next = off

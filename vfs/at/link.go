@@ -5,5 +5,5 @@ import "golang.org/x/sys/unix"
 // Link makes newname in newdirfd a further name of oldname in olddirfd, which
 // is not followed if it is a symbolic link.
 func Link(olddirfd int, oldname string, newdirfd int, newname string) error {
-	return retry(func() error { return unix.Linkat(olddirfd, oldname, newdirfd, newname, 0) })
+	return Retry(func() error { return unix.Linkat(olddirfd, oldname, newdirfd, newname, 0) })
 }

@@ -6,18 +6,18 @@ import (
 
 // Mkdir makes a directory name in dirfd. The process's umask applies.
 func Mkdir(dirfd int, name string, mode uint32) error {
-	return retry(func() error { return unix.Mkdirat(dirfd, name, mode&07777) })
+	return Retry(func() error { return unix.Mkdirat(dirfd, name, mode&07777) })
 }
 
 // Mknod makes a node that is no directory and no symbolic link. mode holds type
 // and permission bits; the process's umask applies.
 func Mknod(dirfd int, name string, mode uint32, rdev uint64) error {
-	return retry(func() error { return unix.Mknodat(dirfd, name, mode, int(rdev)) })
+	return Retry(func() error { return unix.Mknodat(dirfd, name, mode, int(rdev)) })
 }
 
 // Symlink makes a symbolic link name in dirfd that holds target.
 func Symlink(target string, dirfd int, name string) error {
-	return retry(func() error { return unix.Symlinkat(target, dirfd, name) })
+	return Retry(func() error { return unix.Symlinkat(target, dirfd, name) })
 }
 
 // LinkFD makes name in dirfd a further name of the file behind fd, which may be
@@ -26,7 +26,7 @@ func Symlink(target string, dirfd int, name string) error {
 func LinkFD(fd, dirfd int, name string) error {
 	var buf [32]byte
 	path := string(appendProcFD(buf[:0], fd))
-	return retry(func() error {
+	return Retry(func() error {
 		return unix.Linkat(unix.AT_FDCWD, path, dirfd, name, unix.AT_SYMLINK_FOLLOW)
 	})
 }
@@ -34,12 +34,12 @@ func LinkFD(fd, dirfd int, name string) error {
 // Unlink removes name from dirfd; flags are 0, or unix.AT_REMOVEDIR for an
 // empty directory.
 func Unlink(dirfd int, name string, flags int) error {
-	return retry(func() error { return unix.Unlinkat(dirfd, name, flags) })
+	return Retry(func() error { return unix.Unlinkat(dirfd, name, flags) })
 }
 
 // Rename is renameat2(2). flags are those of the system call.
 func Rename(olddirfd int, oldname string, newdirfd int, newname string, flags uint) error {
-	return retry(func() error { return unix.Renameat2(olddirfd, oldname, newdirfd, newname, flags) })
+	return Retry(func() error { return unix.Renameat2(olddirfd, oldname, newdirfd, newname, flags) })
 }
 
 // Truncate sets the size of the regular file behind fd, which may be an O_PATH
@@ -47,12 +47,12 @@ func Rename(olddirfd int, oldname string, newdirfd int, newname string, flags ui
 func Truncate(fd int, size int64) error {
 	var buf [32]byte
 	path := string(appendProcFD(buf[:0], fd))
-	return retry(func() error { return unix.Truncate(path, size) })
+	return Retry(func() error { return unix.Truncate(path, size) })
 }
 
 // StatFS describes the filesystem that fd, any descriptor, is on.
 func StatFS(fd int) (unix.Statfs_t, error) {
 	var st unix.Statfs_t
-	err := retry(func() error { return unix.Fstatfs(fd, &st) })
+	err := Retry(func() error { return unix.Fstatfs(fd, &st) })
 	return st, err
 }

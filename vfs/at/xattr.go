@@ -23,7 +23,7 @@ func xattrPath(dirfd int, name string) string {
 // dirfd itself, any descriptor. Errnos: ENODATA, ERANGE, EOPNOTSUPP, EPERM.
 func GetXattr(dirfd int, name, attr string, dest []byte) (n int, err error) {
 	path := xattrPath(dirfd, name)
-	err = retry(func() error {
+	err = Retry(func() error {
 		if name == "" {
 			n, err = unix.Getxattr(path, attr, dest)
 		} else {
@@ -38,7 +38,7 @@ func GetXattr(dirfd int, name, attr string, dest []byte) (n int, err error) {
 // flags and errnos see setxattr(2).
 func SetXattr(dirfd int, name, attr string, value []byte, flags int) error {
 	path := xattrPath(dirfd, name)
-	return retry(func() error {
+	return Retry(func() error {
 		if name == "" {
 			return unix.Setxattr(path, attr, value, flags)
 		}
@@ -50,7 +50,7 @@ func SetXattr(dirfd int, name, attr string, value []byte, flags int) error {
 // by NUL, and returns their length; with an empty dest the length alone.
 func ListXattr(dirfd int, name string, dest []byte) (n int, err error) {
 	path := xattrPath(dirfd, name)
-	err = retry(func() error {
+	err = Retry(func() error {
 		if name == "" {
 			n, err = unix.Listxattr(path, dest)
 		} else {
@@ -64,7 +64,7 @@ func ListXattr(dirfd int, name string, dest []byte) (n int, err error) {
 // RemoveXattr removes attr of name in dirfd, of dirfd itself with an empty name.
 func RemoveXattr(dirfd int, name, attr string) error {
 	path := xattrPath(dirfd, name)
-	return retry(func() error {
+	return Retry(func() error {
 		if name == "" {
 			return unix.Removexattr(path, attr)
 		}

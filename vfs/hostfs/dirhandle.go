@@ -36,7 +36,7 @@ func (d *dirHandle) ReadDirPlus(ctx context.Context, off uint64, fn func(vfs.Dir
 
 // Sync implements vfs.DirHandle.
 func (d *dirHandle) Sync(ctx context.Context) error {
-	return retry(func() error { return unix.Fsync(d.fd) })
+	return at.Retry(func() error { return unix.Fsync(d.fd) })
 }
 
 // Close implements vfs.DirHandle.

@@ -115,9 +115,9 @@ func (h *handle) WriteAt(ctx context.Context, p []byte, off int64) (n int, err e
 // Sync implements vfs.Handle.
 func (h *handle) Sync(ctx context.Context, dataOnly bool) error {
 	if dataOnly {
-		return retry(func() error { return unix.Fdatasync(h.held.fd) })
+		return at.Retry(func() error { return unix.Fdatasync(h.held.fd) })
 	}
-	return retry(func() error { return unix.Fsync(h.held.fd) })
+	return at.Retry(func() error { return unix.Fsync(h.held.fd) })
 }
 
 // Allocate implements vfs.Handle.
@@ -131,7 +131,7 @@ func (h *handle) Allocate(ctx context.Context, mode uint32, off, size int64) err
 	if err := h.fs.clearSetID(ctx, h.n, h.held.fd); err != nil {
 		return err
 	}
-	if err := retry(func() error { return unix.Fallocate(h.held.fd, mode, off, size) }); err != nil {
+	if err := at.Retry(func() error { return unix.Fallocate(h.held.fd, mode, off, size) }); err != nil {
 		return err
 	}
 	h.fs.NodeChanged(ctx, h.n.id, true)
@@ -193,7 +193,7 @@ func (h *handle) CopyRange(ctx context.Context, off int64, dst vfs.Handle, dstOf
 }
 
 func (h *handle) truncate(size int64) error {
-	return retry(func() error { return unix.Ftruncate(h.held.fd, size) })
+	return at.Retry(func() error { return unix.Ftruncate(h.held.fd, size) })
 }
 
 // Close implements vfs.Handle.
@@ -232,14 +232,5 @@ func (fs *FS) keep(n *node, fd int) {
 	n.shard.mu.Unlock()
 	if !pinned {
 		unix.Close(path)
-	}
-}
-
-// retry calls f until it answers something else than EINTR.
-func retry(f func() error) error {
-	for {
-		if err := f(); err != syscall.EINTR {
-			return err
-		}
 	}
 }
