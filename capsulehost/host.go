@@ -16,6 +16,7 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/astridfs/astridfs/capsulehost/corefs"
+	"github.com/astridfs/astridfs/capsulehost/guest"
 	"github.com/astridfs/astridfs/capsulehost/view"
 	"github.com/astridfs/astridfs/capsulehost/wasip1"
 )
@@ -46,6 +47,7 @@ type Host struct {
 	cache   wazero.CompilationCache
 	log     *slog.Logger
 	slots   *view.Slots
+	batch   *guest.Batch
 	workers int
 
 	// provided is what guests may import, by module and name. Immutable.
@@ -94,6 +96,9 @@ func New(ctx context.Context, opt Options) (_ *Host, err error) {
 	}
 	if _, err := wasip1.Instantiate(ctx, h.rt); err != nil {
 		return nil, fmt.Errorf("setting up %s: %w", wasip1.ModuleName, err)
+	}
+	if h.batch, err = guest.NewBatch(ctx, h.rt); err != nil {
+		return nil, fmt.Errorf("setting up %s: %w", corefs.ModuleName, err)
 	}
 	h.provided = map[string]map[string]api.FunctionDefinition{}
 	for _, name := range []string{corefs.ModuleName, wasip1.ModuleName} {

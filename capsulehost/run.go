@@ -152,7 +152,7 @@ func (h *Host) newRun(m *Module, cfg RunConfig, limits Limits) (*run, error) {
 	}
 	return &run{
 		host: h, m: m, cfg: cfg,
-		fs:   &corefs.Instance{FS: fsapi.New(&v), Slots: h.slots},
+		fs:   &corefs.Instance{FS: fsapi.New(&v), Slots: h.slots, Batch: h.batch},
 		wasi: wasi,
 		mem:  memory{limit: uint64(limits.MemoryPages) * PageSize},
 	}, nil
@@ -160,11 +160,11 @@ func (h *Host) newRun(m *Module, cfg RunConfig, limits Limits) (*run, error) {
 
 // close ends everything of the run. Errors of delayed writes come out here.
 func (r *run) close(ctx context.Context) error {
-	var err error
+	ctx = context.WithoutCancel(ctx)
+	err := errors.Join(r.fs.Close(ctx), r.wasi.Close())
 	if r.mod != nil {
-		err = r.mod.Close(context.WithoutCancel(ctx))
+		err = errors.Join(err, r.mod.Close(ctx))
 	}
-	err = errors.Join(err, r.wasi.Close(), r.fs.FS.Close())
 	r.mem.release()
 	return err
 }
@@ -206,7 +206,7 @@ func (r *run) call(ctx context.Context, entry Entry) (hook *HookResult, err erro
 // hook calls astrid-hook-trigger: the arguments go where the guest allocates
 // them, the answer is copied out before the guest may free it.
 func (r *run) hook(ctx context.Context) (*HookResult, error) {
-	mem := guest.Bind(r.mod)
+	mem := guest.Bind(r.mod, nil)
 	action, n := mem.Store(ctx, []byte(r.cfg.Action))
 	payload, m := mem.Store(ctx, r.cfg.Payload)
 	out, err := r.mod.ExportedFunction(string(EntryHook)).Call(ctx, uint64(action), uint64(n), uint64(payload), uint64(m))

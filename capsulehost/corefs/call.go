@@ -140,8 +140,14 @@ func (c *call) strings(l []string, err error) {
 		return
 	}
 	ptr := c.mem.Realloc(c.ctx, 0, 0, 4, uint32(8*len(l)))
+	sizes := make([]uint32, len(l))
 	for i, s := range l {
-		c.mem.PutString(c.ctx, ptr+uint32(8*i), s)
+		sizes[i] = uint32(len(s))
+	}
+	ptrs := c.mem.ReallocMany(c.ctx, sizes)
+	for i, s := range l {
+		copy(c.mem.Bytes(ptrs[i], sizes[i]), s)
+		c.mem.PutPair(ptr+uint32(8*i), ptrs[i], sizes[i])
 	}
 	c.mem.PutPair(c.payload, ptr, uint32(len(l)))
 	c.ok(0)

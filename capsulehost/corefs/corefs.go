@@ -5,6 +5,7 @@ package corefs
 
 import (
 	"context"
+	"errors"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -17,14 +18,24 @@ import (
 // ModuleName is the name that guests import the functions from.
 const ModuleName = "astrid:fs/host@1.0.0"
 
-// Instance is the interface as one guest has it. The caller closes its FS when
-// the guest is gone.
+// Instance is the interface as one guest has it. The caller closes it when the
+// guest is gone.
 type Instance struct {
 	FS    *fsapi.FS
-	Slots *view.Slots // taken for each call
+	Slots *view.Slots  // taken for each call
+	Batch *guest.Batch // for lists of strings; may be nil
 
 	mem   *guest.Memory
 	depth int // calls under way: more than one where an allocator calls the host
+}
+
+// Close closes the files that the guest left open.
+func (in *Instance) Close(ctx context.Context) error {
+	var err error
+	if in.mem != nil {
+		err = in.mem.Close(ctx)
+	}
+	return errors.Join(err, in.FS.Close())
 }
 
 type instanceKey struct{}
@@ -61,7 +72,7 @@ func hostFunc(f Function) api.GoModuleFunc {
 			guest.Trap("%s is not provided to this guest", ModuleName)
 		}
 		if in.mem == nil {
-			in.mem = guest.Bind(mod)
+			in.mem = guest.Bind(mod, in.Batch)
 		}
 		c := call{ctx: ctx, in: in, fs: in.FS, mem: in.mem, args: stack}
 		in.depth++

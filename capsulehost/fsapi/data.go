@@ -7,11 +7,13 @@ import (
 	"sync"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/astridfs/astridfs/vfs"
 )
 
-// smallRead is the most that ReadAt reads by way of a buffer of the host, which
-// costs less than asking for the file's size first.
+// smallRead is the most that is read by way of a buffer of the host, which costs
+// less than asking for the file's size first. Bytes.
 const smallRead = 64 << 10
 
 var smallReads = sync.Pool{New: func() any { return new([smallRead]byte) }}
@@ -58,12 +60,16 @@ func readSmall(ctx context.Context, file vfs.Handle, off int64, n int, dst Buffe
 	if err != nil {
 		return err
 	}
-	p, err := dst.Resize(got)
-	if err != nil {
-		return err
+	return fill(dst, buf[:got])
+}
+
+// fill makes dst hold b.
+func fill(dst Buffer, b []byte) error {
+	p, err := dst.Resize(len(b))
+	if err == nil {
+		copy(p, b)
 	}
-	copy(p, buf[:got])
-	return nil
+	return err
 }
 
 // WriteAt writes p at off, or at the end for a handle opened to append, and
@@ -155,15 +161,26 @@ func (f *FS) SetLen(ctx context.Context, id uint32, size uint64) error {
 	return err
 }
 
-// ReadFile reads a whole file into dst, which it makes as long as the file:
-// straight, without a copy on the way. A file of more than MaxFile bytes is
+// ReadFile reads a whole file into dst, which it makes as long as the file. What
+// is long goes there straight, without a copy on the way. A file of more than MaxFile bytes is
 // EFBIG, also where it becomes so while it is read.
 func (f *FS) ReadFile(ctx context.Context, path string, dst Buffer) (err error) {
-	fs, h, err := f.open(ctx, path, vfs.Read, opening{})
+	fs, h, err := f.open(ctx, path, vfs.Read, opening{flags: unix.O_RDONLY})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
+	// A small file is read by way of a buffer of the host, which tells where it
+	// ends, and so saves asking for its size before and for more after.
+	buf := smallReads.Get().(*[smallRead]byte)
+	defer smallReads.Put(buf)
+	have, err := h.ReadAt(ctx, buf[:], 0)
+	if err != nil {
+		return err
+	}
+	if have < smallRead {
+		return fill(dst, buf[:have])
+	}
 	a, err := fs.GetAttr(ctx, h.Node(), h)
 	if err != nil {
 		return err
@@ -171,13 +188,14 @@ func (f *FS) ReadFile(ctx context.Context, path string, dst Buffer) (err error) 
 	if a.Size > MaxFile {
 		return syscall.EFBIG
 	}
-	room, have := int(a.Size), 0
+	room := max(int(a.Size), have)
+	p, err := dst.Resize(room)
+	if err != nil {
+		return err
+	}
+	copy(p, buf[:])
 	for {
-		p, err := dst.Resize(room)
-		if err != nil {
-			return err
-		}
-		n, err := readFull(ctx, h, p[have:], int64(have))
+		n, err := h.ReadAt(ctx, p[have:], int64(have))
 		if err != nil {
 			return err
 		}
@@ -196,24 +214,11 @@ func (f *FS) ReadFile(ctx context.Context, path string, dst Buffer) (err error) 
 		if have >= MaxFile {
 			return syscall.EFBIG
 		}
-		room = min(max(2*room, 4096), MaxFile)
+		room = min(2*room, MaxFile)
+		if p, err = dst.Resize(room); err != nil {
+			return err
+		}
 	}
 	_, err = dst.Resize(have)
 	return err
-}
-
-// readFull fills p unless the file ends before.
-func readFull(ctx context.Context, h vfs.Handle, p []byte, off int64) (int, error) {
-	have := 0
-	for have < len(p) {
-		n, err := h.ReadAt(ctx, p[have:], off+int64(have))
-		if err != nil {
-			return have, err
-		}
-		if n == 0 {
-			break
-		}
-		have += n
-	}
-	return have, nil
 }

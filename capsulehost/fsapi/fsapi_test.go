@@ -133,7 +133,8 @@ func TestNoScheme(t *testing.T) {
 // A file that grows while it is read is read whole up to the limit.
 func TestReadFileGrows(t *testing.T) {
 	f, dir := newFS(t, view.View{})
-	put(t, dir, "f", "start")
+	start := strings.Repeat("s", 70_000)
+	put(t, dir, "f", start)
 	name := filepath.Join(dir, "f")
 	grown := false
 	b := &buffer{hook: func(int) {
@@ -149,7 +150,7 @@ func TestReadFileGrows(t *testing.T) {
 		size int64
 		ok   bool
 	}{{fsapi.MaxFile, true}, {fsapi.MaxFile + 1, false}} {
-		put(t, dir, "f", "start")
+		put(t, dir, "f", start)
 		b := &buffer{hook: func(int) { os.Truncate(name, c.size) }}
 		err := f.ReadFile(ctx, "f", b)
 		if c.ok && (err != nil || int64(len(b.b)) != c.size) {
@@ -159,15 +160,23 @@ func TestReadFileGrows(t *testing.T) {
 		}
 	}
 	// And one that shrinks is as long as what is left.
-	put(t, dir, "f", strings.Repeat("x", 10_000))
+	put(t, dir, "f", start)
 	once := &buffer{}
 	once.hook = func(n int) {
-		if n == 10_000 {
-			os.Truncate(name, 10)
+		if n == 70_000 {
+			os.Truncate(name, 66_000)
 		}
 	}
-	if err := f.ReadFile(ctx, "f", once); err != nil || len(once.b) != 10 {
+	if err := f.ReadFile(ctx, "f", once); err != nil || len(once.b) != 66_000 {
 		t.Errorf("%d bytes, %v", len(once.b), err)
+	}
+	for _, size := range []int{0, 1, 1<<16 - 1, 1 << 16, 1<<16 + 1, 200_000} {
+		data := strings.Repeat("0123456789", size/10+1)[:size]
+		put(t, dir, "f", data)
+		b := &buffer{}
+		if err := f.ReadFile(ctx, "f", b); err != nil || string(b.b) != data {
+			t.Errorf("%d bytes of %d, %v", len(b.b), size, err)
+		}
 	}
 }
 

@@ -32,17 +32,19 @@ type Memory struct {
 	realloc api.Function
 	busy    bool // realloc is running, so that a call within it needs another
 	stack   [4]uint64
+	batch   *Batch // nil: none
+	batcher *batcher
 }
 
 // Bind returns the memory that mod exports as "memory" and its allocator
 // "cabi_realloc", which may be missing until something is allocated. It traps
-// if there is no memory.
-func Bind(mod api.Module) *Memory {
+// if there is no memory. batch may be nil. The caller closes it.
+func Bind(mod api.Module, batch *Batch) *Memory {
 	mem := mod.ExportedMemory("memory")
 	if mem == nil {
 		Trap("the guest exports no memory")
 	}
-	return &Memory{mem: mem, mod: mod, name: "cabi_realloc"}
+	return &Memory{mem: mem, mod: mod, name: "cabi_realloc", batch: batch}
 }
 
 // Bytes returns n bytes at ptr: the guest's own memory, valid until code of the
