@@ -2,22 +2,63 @@ package capsulehost_test
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
 
+	"github.com/astridfs/astridfs/boundary/gate"
 	"github.com/astridfs/astridfs/capsulehost"
 	"github.com/astridfs/astridfs/capsulehost/conformance"
+	"github.com/astridfs/astridfs/overlay"
+	"github.com/astridfs/astridfs/vfs"
+	"github.com/astridfs/astridfs/vfs/hostfs"
 )
 
-// runConformance runs a conformance guest on a prepared tree and returns what
-// it found.
-func runConformance(t *testing.T, h *capsulehost.Host, wasm []byte) []conformance.Case {
+// workspaces are the filesystems that the conformance guests run on, each
+// holding the prepared tree.
+var workspaces = map[string]func(t *testing.T, dir string) vfs.FS{
+	"host": func(t *testing.T, dir string) vfs.FS {
+		fs, err := hostfs.Open(dir, hostfs.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { fs.Close() })
+		return fs
+	},
+	"overlay": func(t *testing.T, dir string) vfs.FS {
+		state := t.TempDir()
+		opt := overlay.Options{
+			Lower: []string{dir}, Upper: filepath.Join(state, "upper"),
+			Work: filepath.Join(state, "work"), State: filepath.Join(state, "state"),
+		}
+		for _, d := range []string{opt.Upper, opt.Work, opt.State} {
+			if err := os.Mkdir(d, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		fs, err := overlay.Open(context.Background(), opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := fs.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return fs
+	},
+}
+
+// runConformance runs a conformance guest on a filesystem that holds the tree
+// and returns what it found.
+func runConformance(t *testing.T, h *capsulehost.Host, wasm []byte, workspace vfs.FS) []conformance.Case {
 	t.Helper()
-	v, workspace := newView(t)
-	if err := conformance.Prepare(workspace); err != nil {
+	v, _ := newView(t)
+	v.Workspace = workspace
+	var err error
+	if v.Gate, err = gate.Parse(conformance.Grants()); err != nil {
 		t.Fatal(err)
 	}
-	read, write := conformance.Grants()
-	v.Gate = grants{read, write}
 	res, err := h.Run(context.Background(), compile(t, h, wasm), capsulehost.RunConfig{
 		View:   v,
 		Action: conformance.Action,
@@ -38,19 +79,34 @@ func runConformance(t *testing.T, h *capsulehost.Host, wasm []byte) []conformanc
 
 func TestConformance(t *testing.T) {
 	h := newHost(t, capsulehost.Options{})
-	inGo := runConformance(t, h, goGuest(t, "conformance", true))
-	for _, c := range inGo {
-		if c.Got != c.Want {
-			t.Errorf("%s: got %q, want %q", c.Name, c.Got, c.Want)
+	guests := map[string][]byte{
+		"go": goGuest(t, "conformance", true),
+		"c":  cGuest(t, "conformance_c/conformance.c"),
+	}
+	names := map[string][]string{}
+	for kind, open := range workspaces {
+		for language, wasm := range guests {
+			t.Run(kind+"/"+language, func(t *testing.T) {
+				dir := t.TempDir()
+				if err := conformance.Prepare(dir); err != nil {
+					t.Fatal(err)
+				}
+				names[language] = nil
+				for _, c := range runConformance(t, h, wasm, open(t, dir)) {
+					names[language] = append(names[language], c.Name)
+					if c.Got != c.Want {
+						t.Errorf("%s: got %q, want %q", c.Name, c.Got, c.Want)
+					}
+				}
+			})
 		}
 	}
-	inC := runConformance(t, h, cGuest(t, "conformance_c/conformance.c"))
-	for i, c := range inC {
-		if i >= len(inGo) || c != inGo[i] {
-			t.Fatalf("case %d of the guest in C is %+v", i+1, c)
+	for i, name := range names["go"] {
+		if i >= len(names["c"]) || names["c"][i] != name {
+			t.Fatalf("the guest in C lacks %q", name)
 		}
 	}
-	if len(inC) != len(inGo) {
-		t.Errorf("the guest in C has %d cases and the one in Go %d", len(inC), len(inGo))
+	if len(names["c"]) != len(names["go"]) || len(names["go"]) < 200 {
+		t.Errorf("the guest in C has %d cases and the one in Go %d", len(names["c"]), len(names["go"]))
 	}
 }
