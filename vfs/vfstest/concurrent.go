@@ -134,6 +134,16 @@ func concurrentCases() []testCase {
 	}
 }
 
+// closed tells whether done was closed.
+func closed(done chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}
+
 // renameIsAtomic replaces a name over and over while others look it up: it is
 // never missing, and holds one of the two contents, whole.
 func renameIsAtomic(e *env) {
@@ -141,12 +151,7 @@ func renameIsAtomic(e *env) {
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-				}
+			for !closed(done) {
 				ent, err := e.fs.Lookup(e.ctx, vfs.RootID, "a")
 				if !e.allowed("Lookup", err) {
 					return
@@ -193,12 +198,7 @@ func reachedWhileRenamed(e *env) {
 	for _, n := range []vfs.NodeID{f, g} {
 		for range 2 {
 			wg.Go(func() {
-				for {
-					select {
-					case <-done:
-						return
-					default:
-					}
+				for once := true; once || !closed(done); once = false {
 					_, err := e.fs.GetAttr(e.ctx, n, nil)
 					e.allowed("GetAttr", err)
 					_, err = e.fs.SetAttr(e.ctx, n, nil, vfs.SetAttr{Valid: vfs.SetMtimeNow})

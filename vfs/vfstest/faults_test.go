@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -235,6 +236,7 @@ func faults() []fault {
 					if err != nil {
 						return 0, err
 					}
+					time.Sleep(10 * time.Microsecond) // others have their turn
 					return h.WriteAt(ctx, p, a.Size)
 				}}, nil
 			}
@@ -268,6 +270,7 @@ func faults() []fault {
 			f.rename = func(ctx context.Context, op vfs.NodeID, on string, np vfs.NodeID, nn string, flags vfs.RenameFlags) error {
 				if flags == 0 {
 					f.FS.Unlink(ctx, np, nn)
+					time.Sleep(10 * time.Microsecond) // others have their turn
 				}
 				return f.FS.Rename(ctx, op, on, np, nn, flags)
 			}
