@@ -45,6 +45,19 @@ func (o *ownFile) interrupted() bool { return vfs.Errno(o.err) == syscall.EINTR 
 // load reads the ignore file of the directory node, which is at path; known is
 // what it was when it was read last, or nil.
 func (f *FS) load(ctx context.Context, node vfs.NodeID, path string, known *ownFile) *ownFile {
+	var o *ownFile
+	for range 16 {
+		o = f.loadOnce(ctx, node, path, known)
+		switch vfs.Errno(o.err) {
+		case syscall.ESTALE, syscall.ENOENT: // another file took its place meanwhile
+		default:
+			return o
+		}
+	}
+	return o
+}
+
+func (f *FS) loadOnce(ctx context.Context, node vfs.NodeID, path string, known *ownFile) *ownFile {
 	e, err := f.FS.Lookup(ctx, node, ignore.FileName)
 	if vfs.Errno(err) == syscall.ENOENT {
 		return &ownFile{}

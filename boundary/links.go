@@ -23,7 +23,7 @@ type linkIndex struct {
 // links is one state of the index. It is immutable.
 type links struct {
 	inos    map[uint64]class // by inode number; what is ordinary is not in it
-	started vfs.Timespec     // of the walk, by the host's clock
+	started vfs.Timespec     // of the walk, by the host's clock, less settle
 	ended   int64            // as FS.now
 	took    time.Duration
 }
@@ -84,7 +84,7 @@ func (f *FS) findLinks(ctx context.Context, r *rules, a *vfs.Attr) (*links, erro
 	if err != nil {
 		return nil, err
 	}
-	l := &links{inos: w.inos, started: vfs.TimespecOf(begin), ended: f.now(), took: time.Since(begin)}
+	l := &links{inos: w.inos, started: vfs.TimespecOf(begin.Add(-settle)), ended: f.now(), took: time.Since(begin)}
 	r.links.index.Store(l)
 	if old != nil {
 		for ino := range l.inos {

@@ -184,7 +184,11 @@ func (f *FS) Rename(ctx context.Context, oldParent vfs.NodeID, oldName string, n
 	if !a.Same(b) {
 		return f.refuseRename(ctx, oldParent, oldName, newParent, newName, flags)
 	}
-	return f.FS.Rename(ctx, oldParent, oldName, newParent, newName, flags)
+	err = f.FS.Rename(ctx, oldParent, oldName, newParent, newName, flags)
+	if err == nil {
+		from.rules.moved(from.dir.child(oldName), to.dir.child(newName), flags&vfs.Exchange != 0)
+	}
+	return err
 }
 
 // refuseRename answers a rename that must not be; what is there decides only

@@ -25,7 +25,7 @@ const (
 // rules is what is known while no ignore file changes. When one does, a new
 // value takes its place, with nothing known yet.
 type rules struct {
-	started vfs.Timespec // by the host's clock
+	started vfs.Timespec // by the host's clock, less settle
 
 	dirs  [dirSlots]atomic.Pointer[dirState]
 	nodes [nodeSlots]atomic.Uint64 // visible nodes that are no ignore files
@@ -39,7 +39,7 @@ type rules struct {
 
 // newRules makes rules at now, for which files is what was known before.
 func newRules(now int64, files map[string]*ignore.List) *rules {
-	r := &rules{started: vfs.TimespecOf(time.Now()), files: files}
+	r := &rules{started: vfs.TimespecOf(time.Now().Add(-settle)), files: files}
 	r.since.Store(now)
 	r.links.busy = make(chan struct{}, 1)
 	return r
@@ -59,6 +59,32 @@ func (r *rules) found(path string, l *ignore.List) {
 	} else {
 		r.files[path] = l
 	}
+}
+
+// moved takes note that what was at from is at to now; what was at to is at from
+// if they were exchanged.
+func (r *rules) moved(from, to string, exchange bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.files) == 0 {
+		return
+	}
+	moved := make(map[string]*ignore.List, len(r.files))
+	for path, l := range r.files {
+		if rest, ok := below(path, from); ok {
+			path = to + rest
+		} else if rest, ok := below(path, to); ok && exchange {
+			path = from + rest
+		}
+		moved[path] = l
+	}
+	r.files = moved
+}
+
+// below tells whether path is dir or lies below it, and the rest of it then.
+func below(path, dir string) (rest string, ok bool) {
+	rest, ok = strings.CutPrefix(path, dir)
+	return rest, ok && (rest == "" || rest[0] == '/')
 }
 
 // lists returns a copy of all that were found.
@@ -199,13 +225,18 @@ func (f *FS) locate(ctx context.Context, r *rules, node vfs.NodeID) (*dirState, 
 // node. errMoved: no directory is there. No reference is kept.
 func (f *FS) descend(ctx context.Context, r *rules, path string) (*dirState, vfs.NodeID, error) {
 	node := vfs.RootID
+	leave := func() {
+		if node != vfs.RootID {
+			f.FS.Forget(node, 1)
+		}
+	}
 	s, err := f.enter(ctx, r, nil, node, "")
 	for err == nil && path != "" {
 		var name string
 		name, path, _ = strings.Cut(path, "/")
 		var e vfs.Entry
 		e, err = f.FS.Lookup(ctx, node, name)
-		f.FS.Forget(node, 1) // of the root there is none to give back
+		leave()
 		if err != nil {
 			switch vfs.Errno(err) {
 			case syscall.ENOENT, syscall.ENOTDIR, syscall.ESTALE:
@@ -220,7 +251,7 @@ func (f *FS) descend(ctx context.Context, r *rules, path string) (*dirState, vfs
 		}
 		s, err = f.enter(ctx, r, s, node, name)
 	}
-	f.FS.Forget(node, 1)
+	leave()
 	if err != nil {
 		return nil, 0, err
 	}

@@ -31,8 +31,10 @@ func (f *FS) change(r *rules, path string, list *ignore.List) {
 		defer f.tellers.Done()
 		f.telling.Lock()
 		defer f.telling.Unlock()
-		// Nobody waits for the answer; what could not be told is reported.
-		f.report(f.tell(f.ctx, before, path, false))
+		// Nobody waits for the answer. It is an error only once f is closed.
+		if err := f.tell(f.ctx, before, path, false); f.ctx.Err() == nil {
+			f.report(err)
+		}
 	}()
 }
 
