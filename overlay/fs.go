@@ -74,15 +74,15 @@ type FS struct {
 	renames sync.Mutex // held by every rename of a directory
 
 	changing sync.Mutex // held by a commit or discard; before every other lock
-	copies  flights
-	devs    devices
-	white   whiteouts
-	hard    hardLinks
-	inos    reservedInos
-	nextTmp atomic.Uint64
-	orphans atomic.Int64 // descriptors held by nodes without a name
-	workFD  int
-	closed  atomic.Bool
+	copies   flights
+	devs     devices
+	white    whiteouts
+	hard     hardLinks
+	inos     reservedInos
+	nextTmp  atomic.Uint64
+	orphans  atomic.Int64 // descriptors held by nodes without a name
+	workFD   int
+	closed   atomic.Bool
 }
 
 var _ vfs.FS = (*FS)(nil)

@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"strconv"
@@ -38,6 +39,7 @@ const (
 	countPrefix    = "n-"
 	fsUUIDRequest  = 0x80111500 // FS_IOC_GETFSUUID
 	ovlMagic       = 0xfb
+	fbHeader       = 5 + 16 // bytes before the handle proper, see kernelHandle
 )
 
 // init finds out about the layers and what an earlier run left.
@@ -88,7 +90,8 @@ func (fs *FS) dirOf(fd int) (*at.Dir, error) {
 	return d, err
 }
 
-// fsUUID returns the UUID of the filesystem that path is on, or nil.
+// fsUUID returns the UUID of the filesystem that path is on, zero if it has
+// none, or nil if the kernel does not tell.
 func fsUUID(path string) []byte {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -100,10 +103,26 @@ func fsUUID(path string) []byte {
 		uuid [16]byte
 	}
 	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), fsUUIDRequest, uintptr(unsafe.Pointer(&arg)))
-	if e != 0 || arg.len != 16 || arg.uuid == [16]byte{} {
-		return nil
+	switch {
+	case e == 0 && arg.len == 16:
+		return arg.uuid[:]
+	case e == syscall.ENOTTY && kernelAtLeast(6, 9):
+		return make([]byte, 16) // the call is there, the UUID is not
 	}
-	return arg.uuid[:]
+	return nil
+}
+
+// kernelAtLeast tells whether the running kernel is of that version or later.
+func kernelAtLeast(major, minor int) bool {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return false
+	}
+	var a, b int
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &a, &b); err != nil {
+		return false
+	}
+	return a > major || a == major && b >= minor
 }
 
 // nameOf returns the index name of the lower file name in l, which dirfd is.
@@ -126,13 +145,12 @@ func (fs *FS) kernelHandle(l *ldir, dirfd int, name string, id at.Ident) []byte 
 	if err != nil {
 		return nil
 	}
-	const header = 5 + 16
 	fid := h.Bytes()
-	if header+len(fid) > vfs.NameMax/2 || h.Type() < 0 || h.Type() > 0xff {
+	if fbHeader+len(fid) > vfs.NameMax/2 || h.Type() < 0 || h.Type() > 0xff {
 		return nil
 	}
-	fb := make([]byte, 0, header+len(fid))
-	fb = append(fb, 0, ovlMagic, byte(header+len(fid)), 0, byte(h.Type()))
+	fb := make([]byte, 0, fbHeader+len(fid))
+	fb = append(fb, 0, ovlMagic, byte(fbHeader+len(fid)), 0, byte(h.Type()))
 	fb = append(fb, uuid...)
 	return append(fb, fid...)
 }
@@ -239,6 +257,47 @@ func (fs *FS) setNlinkLocked(n *node) error {
 	return fs.ly.set(fs.ly.links, name, markNlink, nlinkMark('L', n.nlAdj))
 }
 
+// indexOf returns the index name that an upper file is marked with, or "". The
+// kernel's own copies have it as the origin.
+func (fs *FS) indexOf(dirfd int, name string) (string, error) {
+	var buf [vfs.NameMax + 1]byte
+	idx, ok, err := fs.ly.get(dirfd, name, markIndex, buf[:])
+	if err == nil && !ok {
+		idx, ok, err = fs.ly.get(dirfd, name, markOrigin, buf[:])
+		idx = hex.EncodeToString([]byte(idx))
+	}
+	if err != nil || !ok || vfs.CheckName(idx) != nil {
+		return "", err
+	}
+	return idx, nil
+}
+
+// shownIno returns the inode number that an upper object shows: what its mark
+// says, or, of a copy that the kernel made, the lower inode's in the handle of
+// its origin; own without either.
+func (fs *FS) shownIno(dirfd int, name string, own uint64) (uint64, error) {
+	if ino, err := fs.ly.ino(dirfd, name); err != nil || ino != 0 {
+		return ino, err
+	}
+	var buf [vfs.NameMax + 1]byte
+	fb, ok, err := fs.ly.get(dirfd, name, markOrigin, buf[:])
+	if err != nil || !ok {
+		return own, err
+	}
+	const inode32 = 1 // FILEID_INO32_GEN: number, generation
+	if len(fb) != fbHeader+8 || fb[1] != ovlMagic || fb[3] != 0 || fb[4] != inode32 {
+		return own, nil
+	}
+	ino := uint64(binary.LittleEndian.Uint32([]byte(fb[fbHeader:])))
+	dev := fs.ly.lowers[0].at.Ident().Dev
+	for _, l := range fs.ly.lowers {
+		if l.at.Ident().Dev != dev {
+			return own, nil // it does not say in which layer
+		}
+	}
+	return fs.devs.ino(at.Ident{Dev: dev, Ino: ino}), nil
+}
+
 // linkUpLocked gives an indexed upper inode its name in the upper directory
 // dirfd, where so far only the lower entry stands for it. n.mu is held.
 func (fs *FS) linkUpLocked(n *node, dirfd int, name string) error {
@@ -254,9 +313,8 @@ func (fs *FS) linkUpLocked(n *node, dirfd int, name string) error {
 // discard or commit calls it before it removes that name from the upper layer,
 // or else the other names, and this one again, would still mean the copy.
 func (fs *FS) unindex(dirfd int, name string) error {
-	var buf [vfs.NameMax + 1]byte
-	idx, ok, err := fs.ly.get(dirfd, name, markIndex, buf[:])
-	if err != nil || !ok || vfs.CheckName(idx) != nil {
+	idx, err := fs.indexOf(dirfd, name)
+	if err != nil || idx == "" {
 		return err
 	}
 	_, want, err := at.Stat(dirfd, name)

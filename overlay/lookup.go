@@ -291,17 +291,13 @@ func (fs *FS) findUpper(p *node, up *at.Dir, fd int, name string, f *found) (boo
 			return false, err
 		}
 	}
-	if has&hasIno != 0 {
-		ino, err := fs.ly.ino(fd, name)
-		if err != nil {
+	if has&(hasIno|hasOrigin) != 0 {
+		if f.ino, err = fs.shownIno(fd, name, f.ino); err != nil {
 			return false, err
-		}
-		if ino != 0 {
-			f.ino = ino
 		}
 	}
 	if !a.IsDir() {
-		if has&hasIndex != 0 && a.Nlink > 1 {
+		if has&(hasIndex|hasNlink) != 0 && a.Nlink > 1 {
 			return true, fs.findIndexMark(p, fd, name, f)
 		}
 		return true, nil
@@ -348,9 +344,8 @@ func (fs *FS) findUpperDir(p *node, up *at.Dir, fd int, name string, has markSet
 // findIndexMark completes what was found of an upper file that stands for
 // several lower names.
 func (fs *FS) findIndexMark(p *node, fd int, name string, f *found) error {
-	var buf [vfs.NameMax + 1]byte
-	idx, ok, err := fs.ly.get(fd, name, markIndex, buf[:])
-	if err != nil || !ok || vfs.CheckName(idx) != nil {
+	idx, err := fs.indexOf(fd, name)
+	if err != nil || idx == "" {
 		return err
 	}
 	_, id, err := at.Stat(fs.homeFD(idx), idx)

@@ -194,6 +194,7 @@ const (
 	hasIno
 	hasNlink
 	hasIndex
+	hasOrigin
 )
 
 // present returns which marks the object carries, by one system call.
@@ -245,6 +246,8 @@ func markBit(mark []byte) markSet {
 		return hasNlink
 	case markIndex:
 		return hasIndex
+	case markOrigin:
+		return hasOrigin
 	}
 	return 0
 }

@@ -229,10 +229,11 @@ func (fs *FS) ownIno(n *node, fd int, name string, ino uint64) uint64 {
 		fs.put(c)
 		return ino
 	}
-	if own, err := fs.ly.ino(fd, name); err == nil && own != 0 {
-		return own
+	own, err := fs.shownIno(fd, name, ino)
+	if err != nil {
+		return ino
 	}
-	return ino
+	return own
 }
 
 // readMerged lists the snapshot. Cookies: 1 is behind ".", 2 behind "..", and

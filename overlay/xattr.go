@@ -122,6 +122,9 @@ func (fs *FS) changeXattr(ctx context.Context, id vfs.NodeID, name string, check
 		return err
 	}
 	defer fs.put(n)
+	if strings.HasPrefix(name, "user.") && n.typ != unix.S_IFREG && n.typ != unix.S_IFDIR {
+		return syscall.EPERM
+	}
 	n.mu.RLock()
 	if !n.up {
 		err = n.onRealLocked(check)

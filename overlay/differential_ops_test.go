@@ -1,0 +1,507 @@
+package overlay_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/vfs"
+)
+
+// subject is a tree that operations by path are tried on: a directory of the
+// host, or a vfs.FS. Errors are errnos.
+type subject interface {
+	open(p string, flags int, mode uint32) (file, error)
+	mkdir(p string, mode uint32) error
+	mknod(p string, mode uint32, rdev uint64) error
+	symlink(target, p string) error
+	link(p, q string) error
+	unlink(p string) error
+	rmdir(p string) error
+	rename(p, q string, flags uint) error
+	setattr(p string, in vfs.SetAttr) error
+	setxattr(p, name, value string, flags int) error
+	removexattr(p, name string) error
+	list(p string) ([]vfs.DirEntry, error)
+	lstat(p string) (vfs.Attr, error)
+	readlink(p string) (string, error)
+	xattrs(p string) (map[string]string, error)
+}
+
+// file is an open file of a subject.
+type file interface {
+	pread(p []byte, off int64) (int, error)
+	pwrite(p []byte, off int64) (int, error)
+	fstat() (vfs.Attr, error)
+	ftruncate(size int64) error
+	close() error
+}
+
+// hostDir is a subject by system calls.
+type hostDir string
+
+func (d hostDir) at(p string) string { return filepath.Join(string(d), p) }
+
+type hostFile int
+
+func (d hostDir) open(p string, flags int, mode uint32) (file, error) {
+	fd, err := unix.Open(d.at(p), flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
+	return hostFile(fd), err
+}
+func (f hostFile) pread(p []byte, off int64) (int, error)  { return unix.Pread(int(f), p, off) }
+func (f hostFile) pwrite(p []byte, off int64) (int, error) { return unix.Pwrite(int(f), p, off) }
+func (f hostFile) ftruncate(size int64) error              { return unix.Ftruncate(int(f), size) }
+func (f hostFile) close() error                            { return unix.Close(int(f)) }
+func (f hostFile) fstat() (vfs.Attr, error) {
+	var st unix.Stat_t
+	err := unix.Fstat(int(f), &st)
+	return attrOf(&st), err
+}
+
+func attrOf(st *unix.Stat_t) vfs.Attr {
+	return vfs.Attr{Ino: st.Ino, Size: st.Size, Mode: st.Mode, Nlink: uint32(st.Nlink), UID: st.Uid, GID: st.Gid, Rdev: st.Rdev,
+		Mtime: vfs.Timespec{Sec: st.Mtim.Sec, Nsec: uint32(st.Mtim.Nsec)}}
+}
+
+func (d hostDir) mkdir(p string, mode uint32) error { return unix.Mkdir(d.at(p), mode) }
+func (d hostDir) mknod(p string, mode uint32, rdev uint64) error {
+	return unix.Mknod(d.at(p), mode, int(rdev))
+}
+func (d hostDir) symlink(target, p string) error { return unix.Symlink(target, d.at(p)) }
+func (d hostDir) link(p, q string) error {
+	return unix.Linkat(unix.AT_FDCWD, d.at(p), unix.AT_FDCWD, d.at(q), 0)
+}
+func (d hostDir) unlink(p string) error { return unix.Unlink(d.at(p)) }
+func (d hostDir) rmdir(p string) error  { return unix.Rmdir(d.at(p)) }
+func (d hostDir) rename(p, q string, flags uint) error {
+	return unix.Renameat2(unix.AT_FDCWD, d.at(p), unix.AT_FDCWD, d.at(q), flags)
+}
+func (d hostDir) setattr(p string, in vfs.SetAttr) error {
+	switch {
+	case in.Valid&vfs.SetSize != 0:
+		return unix.Truncate(d.at(p), in.Size)
+	case in.Valid&vfs.SetMode != 0:
+		return unix.Chmod(d.at(p), in.Mode)
+	case in.Valid&vfs.SetUID != 0:
+		return unix.Lchown(d.at(p), int(in.UID), int(in.GID))
+	}
+	ts := []unix.Timespec{{Sec: in.Atime.Sec, Nsec: int64(in.Atime.Nsec)}, {Sec: in.Mtime.Sec, Nsec: int64(in.Mtime.Nsec)}}
+	return unix.UtimesNanoAt(unix.AT_FDCWD, d.at(p), ts, unix.AT_SYMLINK_NOFOLLOW)
+}
+func (d hostDir) setxattr(p, name, value string, flags int) error {
+	return unix.Lsetxattr(d.at(p), name, []byte(value), flags)
+}
+func (d hostDir) removexattr(p, name string) error { return unix.Lremovexattr(d.at(p), name) }
+func (d hostDir) list(p string) (out []vfs.DirEntry, err error) {
+	fd, err := unix.Open(d.at(p), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, 1<<16)
+	for {
+		n, err := unix.Getdents(fd, buf)
+		if err != nil || n == 0 {
+			return out, err
+		}
+		for b := buf[:n]; len(b) > 0; {
+			size := int(b[16]) | int(b[17])<<8
+			name, _, _ := strings.Cut(string(b[19:size]), "\x00")
+			var ino uint64
+			for i := range 8 {
+				ino |= uint64(b[i]) << (8 * i)
+			}
+			out = append(out, vfs.DirEntry{Name: name, Ino: ino, Type: uint32(b[18]) << 12})
+			b = b[size:]
+		}
+	}
+}
+func (d hostDir) lstat(p string) (vfs.Attr, error) {
+	var st unix.Stat_t
+	err := unix.Lstat(d.at(p), &st)
+	return attrOf(&st), err
+}
+func (d hostDir) readlink(p string) (string, error) {
+	buf := make([]byte, 4096)
+	n, err := unix.Readlink(d.at(p), buf)
+	return string(buf[:max(n, 0)]), err
+}
+func (d hostDir) xattrs(p string) (map[string]string, error) {
+	buf := make([]byte, 1<<16)
+	n, err := unix.Llistxattr(d.at(p), buf)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for name := range strings.SplitSeq(string(buf[:n]), "\x00") {
+		if name != "" {
+			v := make([]byte, 1<<16)
+			n, err := unix.Lgetxattr(d.at(p), name, v)
+			if err != nil {
+				return nil, err
+			}
+			out[name] = string(v[:n])
+		}
+	}
+	return out, nil
+}
+
+// view is a subject on a vfs.FS.
+type view struct{ vfs.FS }
+
+var bg = context.Background()
+
+func errnoOf(err error) error {
+	if err == nil {
+		return nil
+	}
+	return vfs.Errno(err)
+}
+
+// node calls f for what p stands for.
+func (v view) node(p string, f func(e vfs.Entry) error) error {
+	t, err := vfs.Walk(bg, v.FS, vfs.RootID, p, 0)
+	if err != nil {
+		return errnoOf(err)
+	}
+	defer t.Release()
+	if !t.Exists() {
+		return syscall.ENOENT
+	}
+	return errnoOf(f(t.Entry))
+}
+
+// place calls f for the directory and name of p.
+func (v view) place(p string, f func(dir vfs.NodeID, name string, e vfs.Entry) error) error {
+	t, err := vfs.Walk(bg, v.FS, vfs.RootID, p, 0)
+	if err != nil {
+		return errnoOf(err)
+	}
+	defer t.Release()
+	if t.Parent == 0 {
+		return syscall.EINVAL
+	}
+	return errnoOf(f(t.Parent, t.Name, t.Entry))
+}
+
+type viewFile struct {
+	v view
+	h vfs.Handle
+}
+
+func (v view) open(p string, flags int, mode uint32) (f file, err error) {
+	err = v.place(p, func(dir vfs.NodeID, name string, e vfs.Entry) error {
+		var h vfs.Handle
+		var err error
+		switch {
+		case e.Node == 0 && flags&unix.O_CREAT == 0:
+			return syscall.ENOENT
+		case e.Node == 0:
+			if e, h, err = v.Create(bg, dir, name, flags, mode); err == nil {
+				v.Forget(e.Node, 1)
+			}
+		case flags&unix.O_CREAT != 0 && flags&unix.O_EXCL != 0:
+			return syscall.EEXIST
+		default:
+			h, err = v.Open(bg, e.Node, flags)
+		}
+		f = viewFile{v, h}
+		return err
+	})
+	return f, err
+}
+func (f viewFile) pread(p []byte, off int64) (int, error) {
+	n, err := f.h.ReadAt(bg, p, off)
+	return n, errnoOf(err)
+}
+func (f viewFile) pwrite(p []byte, off int64) (int, error) {
+	n, err := f.h.WriteAt(bg, p, off)
+	return n, errnoOf(err)
+}
+func (f viewFile) fstat() (vfs.Attr, error) {
+	a, err := f.v.GetAttr(bg, f.h.Node(), f.h)
+	return a, errnoOf(err)
+}
+func (f viewFile) ftruncate(size int64) error {
+	_, err := f.v.SetAttr(bg, f.h.Node(), f.h, vfs.SetAttr{Valid: vfs.SetSize, Size: size})
+	return errnoOf(err)
+}
+func (f viewFile) close() error { return errnoOf(f.h.Close()) }
+
+// made gives back the reference of a new entry.
+func (v view) made(e vfs.Entry, err error) error {
+	if err == nil {
+		v.Forget(e.Node, 1)
+	}
+	return err
+}
+func (v view) mkdir(p string, mode uint32) error {
+	return v.place(p, func(dir vfs.NodeID, name string, _ vfs.Entry) error { return v.made(v.Mkdir(bg, dir, name, mode)) })
+}
+func (v view) mknod(p string, mode uint32, rdev uint64) error {
+	return v.place(p, func(dir vfs.NodeID, name string, _ vfs.Entry) error {
+		return v.made(v.Mknod(bg, dir, name, mode, rdev))
+	})
+}
+func (v view) symlink(target, p string) error {
+	return v.place(p, func(dir vfs.NodeID, name string, _ vfs.Entry) error { return v.made(v.Symlink(bg, dir, name, target)) })
+}
+func (v view) link(p, q string) error {
+	return v.node(p, func(e vfs.Entry) error {
+		return v.place(q, func(dir vfs.NodeID, name string, have vfs.Entry) error {
+			if have.Node != 0 {
+				return syscall.EEXIST // which the system call finds first
+			}
+			return v.made(v.Link(bg, e.Node, dir, name))
+		})
+	})
+}
+func (v view) unlink(p string) error {
+	return v.place(p, func(dir vfs.NodeID, name string, _ vfs.Entry) error { return v.Unlink(bg, dir, name) })
+}
+func (v view) rmdir(p string) error {
+	return v.place(p, func(dir vfs.NodeID, name string, _ vfs.Entry) error { return v.Rmdir(bg, dir, name) })
+}
+func (v view) rename(p, q string, flags uint) error {
+	return v.place(p, func(from vfs.NodeID, old string, _ vfs.Entry) error {
+		return v.place(q, func(to vfs.NodeID, name string, _ vfs.Entry) error {
+			return v.Rename(bg, from, old, to, name, vfs.RenameFlags(flags))
+		})
+	})
+}
+func (v view) setattr(p string, in vfs.SetAttr) error {
+	return v.node(p, func(e vfs.Entry) error {
+		_, err := v.SetAttr(bg, e.Node, nil, in)
+		return err
+	})
+}
+func (v view) setxattr(p, name, value string, flags int) error {
+	return v.node(p, func(e vfs.Entry) error { return v.SetXattr(bg, e.Node, name, []byte(value), flags) })
+}
+func (v view) removexattr(p, name string) error {
+	return v.node(p, func(e vfs.Entry) error { return v.RemoveXattr(bg, e.Node, name) })
+}
+func (v view) list(p string) (out []vfs.DirEntry, err error) {
+	err = v.node(p, func(e vfs.Entry) error {
+		d, err := v.OpenDir(bg, e.Node)
+		if err != nil {
+			return err
+		}
+		defer d.Close()
+		return d.ReadDir(bg, 0, func(e vfs.DirEntry) bool {
+			out = append(out, e)
+			return true
+		})
+	})
+	return out, err
+}
+func (v view) lstat(p string) (a vfs.Attr, err error) {
+	err = v.node(p, func(e vfs.Entry) error {
+		a, err = v.GetAttr(bg, e.Node, nil)
+		return err
+	})
+	return a, err
+}
+func (v view) readlink(p string) (s string, err error) {
+	err = v.node(p, func(e vfs.Entry) error {
+		s, err = v.Readlink(bg, e.Node)
+		return err
+	})
+	return s, err
+}
+func (v view) xattrs(p string) (map[string]string, error) {
+	out := map[string]string{}
+	err := v.node(p, func(e vfs.Entry) error {
+		buf := make([]byte, 1<<16)
+		n, err := v.ListXattr(bg, e.Node, buf)
+		for name := range strings.SplitSeq(string(buf[:n]), "\x00") {
+			if name == "" || err != nil {
+				continue
+			}
+			val := make([]byte, 1<<16)
+			var k int
+			if k, err = v.GetXattr(bg, e.Node, name, val); err == nil {
+				out[name] = string(val[:k])
+			}
+		}
+		return err
+	})
+	return out, err
+}
+
+// op is one operation, which tells its outcome in words.
+type op struct {
+	what string
+	do   func(s *state) string
+}
+
+// state is a subject and its open files.
+type state struct {
+	subject
+	files [4]file
+}
+
+func outcome(err error) string {
+	var e syscall.Errno
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.As(err, &e):
+		return unix.ErrnoName(e)
+	}
+	return err.Error()
+}
+
+var opNames = []string{"a", "b", "c", "d"}
+
+func randomPath(r *rand.Rand) string {
+	n := 1 + r.IntN(3)
+	parts := make([]string, n)
+	for i := range parts {
+		parts[i] = opNames[r.IntN(len(opNames))]
+	}
+	return path.Join(parts...)
+}
+
+// randomOp makes one operation, a different outcome of which would tell two
+// subjects apart.
+func randomOp(r *rand.Rand) op {
+	p, q := randomPath(r), randomPath(r)
+	data := fmt.Sprintf("<%d>", r.IntN(1000))
+	off := int64(r.IntN(12))
+	i := r.IntN(4)
+	simple := func(what string, f func(s *state) error) op {
+		return op{what, func(s *state) string { return outcome(f(s)) }}
+	}
+	switch k := r.IntN(100); {
+	case k < 10:
+		return simple("create "+p, func(s *state) error {
+			f, err := s.open(p, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, 0o640)
+			if err == nil {
+				f.pwrite([]byte(data), 0)
+				err = f.close()
+			}
+			return err
+		})
+	case k < 18:
+		flags := []int{unix.O_WRONLY, unix.O_RDWR, unix.O_WRONLY | unix.O_TRUNC, unix.O_WRONLY | unix.O_APPEND}[i]
+		return simple(fmt.Sprintf("write %s %#x", p, flags), func(s *state) error {
+			if a, err := s.lstat(p); err != nil || !a.IsRegular() {
+				return err
+			}
+			f, err := s.open(p, flags, 0)
+			if err == nil {
+				_, err = f.pwrite([]byte(data), off)
+				f.close()
+			}
+			return err
+		})
+	case k < 25:
+		return simple("mkdir "+p, func(s *state) error { return s.mkdir(p, 0o750) })
+	case k < 31:
+		return simple("rmdir "+p, func(s *state) error { return s.rmdir(p) })
+	case k < 39:
+		return simple("unlink "+p, func(s *state) error { return s.unlink(p) })
+	case k < 53:
+		flags := []uint{0, 0, 0, 0, unix.RENAME_NOREPLACE, unix.RENAME_EXCHANGE}[r.IntN(6)]
+		return simple(fmt.Sprintf("rename %s %s %d", p, q, flags), func(s *state) error {
+			err := s.rename(p, q, flags)
+			if err == syscall.ENOTEMPTY {
+				// The kernel may have changed the times of the parents before it
+				// found out.
+				t := vfs.Timespec{Sec: 77}
+				in := vfs.SetAttr{Valid: vfs.SetAtime | vfs.SetMtime, Atime: t, Mtime: t}
+				s.setattr(path.Dir(p), in)
+				s.setattr(path.Dir(q), in)
+			}
+			return err
+		})
+	case k < 58:
+		return simple("link "+p+" "+q, func(s *state) error {
+			if a, err := s.lstat(p); err == nil && a.IsDir() {
+				return nil // the order of errors is the caller's
+			}
+			return s.link(p, q)
+		})
+	case k < 61:
+		return simple("symlink "+p, func(s *state) error { return s.symlink(data, p) })
+	case k < 63:
+		return simple("mknod "+p, func(s *state) error { return s.mknod(p, unix.S_IFIFO|0o600, 0) })
+	case k < 67:
+		mode := uint32(r.IntN(0o1000))
+		return simple("chmod "+p, func(s *state) error {
+			if a, err := s.lstat(p); err != nil || a.IsSymlink() {
+				return err
+			}
+			return s.setattr(p, vfs.SetAttr{Valid: vfs.SetMode, Mode: mode})
+		})
+	case k < 70:
+		id := uint32(r.IntN(5))
+		return simple("chown "+p, func(s *state) error {
+			return s.setattr(p, vfs.SetAttr{Valid: vfs.SetUID | vfs.SetGID, UID: id, GID: id})
+		})
+	case k < 73:
+		t := vfs.Timespec{Sec: int64(r.IntN(1000)), Nsec: 5}
+		return simple("utimes "+p, func(s *state) error {
+			return s.setattr(p, vfs.SetAttr{Valid: vfs.SetAtime | vfs.SetMtime, Atime: t, Mtime: t})
+		})
+	case k < 76:
+		return simple("truncate "+p, func(s *state) error {
+			if a, err := s.lstat(p); err != nil || !a.IsRegular() {
+				return err
+			}
+			return s.setattr(p, vfs.SetAttr{Valid: vfs.SetSize, Size: off})
+		})
+	case k < 79:
+		return simple("setxattr "+p, func(s *state) error { return s.setxattr(p, "user.x", data, r2flags(i)) })
+	case k < 81:
+		return simple("removexattr "+p, func(s *state) error { return s.removexattr(p, "user.x") })
+	case k < 84:
+		return op{"list " + p, func(s *state) string {
+			l, err := s.list(p)
+			return outcome(err) + fmt.Sprint(len(l))
+		}}
+	case k < 89:
+		flags := []int{unix.O_RDONLY, unix.O_RDWR}[r.IntN(2)]
+		return simple(fmt.Sprintf("hold %d %s %d", i, p, flags), func(s *state) error {
+			if a, err := s.lstat(p); err != nil || !a.IsRegular() {
+				return err
+			}
+			f, err := s.open(p, flags, 0)
+			if err == nil {
+				if s.files[i] != nil {
+					s.files[i].close()
+				}
+				s.files[i] = f
+			}
+			return err
+		})
+	case k < 94:
+		return op{fmt.Sprintf("pwrite %d", i), func(s *state) string {
+			if s.files[i] == nil {
+				return "none"
+			}
+			n, err := s.files[i].pwrite([]byte(data), off)
+			return outcome(err) + fmt.Sprint(max(n, 0))
+		}}
+	default:
+		return op{fmt.Sprintf("pread %d", i), func(s *state) string {
+			if s.files[i] == nil {
+				return "none"
+			}
+			buf := make([]byte, 64)
+			n, err := s.files[i].pread(buf, 0)
+			a, serr := s.files[i].fstat()
+			return fmt.Sprintf("%s %q %s %d %o %d", outcome(err), buf[:max(n, 0)], outcome(serr), a.Size, a.Mode, a.Nlink)
+		}}
+	}
+}
+
+func r2flags(i int) int { return []int{0, 0, unix.XATTR_CREATE, unix.XATTR_REPLACE}[i] }
