@@ -104,6 +104,18 @@ func (fs *FS) copyUpParent(ctx context.Context, n *node) (link, error) {
 	return l, nil
 }
 
+// copyUpAs is copyUp by way of the name in p, should n have several.
+func (fs *FS) copyUpAs(ctx context.Context, n, p *node, name string) error {
+	n.mu.Lock()
+	for i := range n.links {
+		if l := &n.links[i]; l.parent == p && l.name == name {
+			*l, n.link = n.link, *l
+		}
+	}
+	n.mu.Unlock()
+	return fs.copyUp(ctx, n, wholeFile)
+}
+
 func (fs *FS) copyUpOnce(ctx context.Context, n *node, limit int64) error {
 	n.mu.RLock()
 	up := n.up
@@ -324,12 +336,9 @@ func (fs *FS) publishCopy(n *node, l link, c *copied) (bool, error) {
 		n.d.upper.Store(up.Child(l.name, id))
 	case c.idx != "":
 		// All further names are found by the index.
-		n.idx, n.dir, n.name = c.idx, fs.hard.home(c.idx), c.idx
-		n.nlAdj += int32(c.attr.Nlink) - 2
-		if err := fs.setNlinkLocked(n); err != nil {
+		if err := fs.becomeIndexedLocked(n, c, 2); err != nil {
 			return false, err
 		}
-		at.Unlink(fs.ly.links, countPrefix+c.idx, 0)
 	default:
 		n.dir, n.name = up, l.name
 	}
@@ -368,6 +377,10 @@ func (fs *FS) publishNameless(n *node, c *copied) (bool, error) {
 	if n.link.parent != nil {
 		return false, nil
 	}
+	if c.idx != "" && !n.nameless {
+		// Names of it that nobody has looked up remain.
+		return true, fs.publishIndexed(n, c)
+	}
 	fd, err := c.keep(fs)
 	if err != nil {
 		return false, err
@@ -380,6 +393,32 @@ func (fs *FS) publishNameless(n *node, c *copied) (bool, error) {
 	fs.becomeUpperLocked(n, id)
 	n.orphan, n.dir, n.idx = fd, nil, ""
 	return true, nil
+}
+
+// publishIndexed gives the copy no name but the index's. n.mu is held.
+func (fs *FS) publishIndexed(n *node, c *copied) error {
+	tfd, tname := c.target(fs)
+	_, id, err := at.Stat(tfd, tname)
+	if err != nil {
+		return err
+	}
+	if err := fs.linkIndex(n, c, id); err != nil {
+		return err
+	}
+	fs.becomeUpperLocked(n, id)
+	return fs.becomeIndexedLocked(n, c, 1)
+}
+
+// becomeIndexedLocked records that n is reached by the index. links is the
+// upper inode's link count. n.mu is held exclusively.
+func (fs *FS) becomeIndexedLocked(n *node, c *copied, links int32) error {
+	n.idx, n.dir, n.name = c.idx, fs.hard.home(c.idx), c.idx
+	n.nlAdj += int32(c.attr.Nlink) - links
+	if err := fs.setNlinkLocked(n); err != nil {
+		return err
+	}
+	at.Unlink(fs.ly.links, countPrefix+c.idx, 0) // the mark counts from now on
+	return nil
 }
 
 // becomeUpperLocked records that id in the upper layer is behind n from now on.

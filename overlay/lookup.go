@@ -125,7 +125,12 @@ func (fs *FS) detach(p *node, name string, c *node, stale bool) {
 		c.nameless = true
 		c.stale = c.stale || stale
 	}
+	gone := c.stale && c.d == nil
+	real := c.real
 	c.mu.Unlock()
+	if gone {
+		fs.nodes.unregisterIdent(real, c)
+	}
 	p.d.forgetKid(name, c)
 	if had {
 		fs.put(p)

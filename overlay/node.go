@@ -63,7 +63,8 @@ type dirState struct {
 	upper atomic.Pointer[at.Dir]
 
 	// mu guards the namespace: lookups and listings share it, a change of an
-	// entry takes it exclusively. It guards the fields below.
+	// entry takes it exclusively. It guards the fields below; lowers, which
+	// also tells what the attributes are, changes under node.mu as well.
 	mu       sync.RWMutex
 	lowers   []*ldir // what is merged below upper, the topmost first
 	opaque   bool    // upper is marked so

@@ -107,15 +107,8 @@ func (r *renaming) try(ctx context.Context, flags vfs.RenameFlags) (again bool, 
 	if err := r.check(); err != nil {
 		return false, err
 	}
-	for _, n := range []*node{r.from, r.to, r.x} {
-		if err := fs.copyUp(ctx, n, wholeFile); err != nil {
-			return r.changed(), err
-		}
-	}
-	if r.exchange {
-		if err := fs.copyUp(ctx, r.y, wholeFile); err != nil {
-			return r.changed(), err
-		}
+	if err := r.copyUp(ctx); err != nil {
+		return r.changed(), err
 	}
 	if r.x.isDir() || r.y != nil && r.y.isDir() {
 		fs.renames.Lock()
@@ -137,6 +130,19 @@ func (r *renaming) try(ctx context.Context, flags vfs.RenameFlags) (again bool, 
 		}
 	}
 	return false, r.do()
+}
+
+// copyUp brings what has to be in the upper layer there.
+func (r *renaming) copyUp(ctx context.Context) error {
+	for _, n := range []*node{r.from, r.to} {
+		if err := r.fs.copyUp(ctx, n, wholeFile); err != nil {
+			return err
+		}
+	}
+	if err := r.fs.copyUpAs(ctx, r.x, r.from, r.oldName); err != nil || !r.exchange {
+		return err
+	}
+	return r.fs.copyUpAs(ctx, r.y, r.to, r.newName)
 }
 
 // check finds what is wrong with the types and places before anything is
@@ -473,26 +479,22 @@ func (r *renaming) clear() (orphan int, err error) {
 	if err := fs.ly.setIno(fs.ly.scratch, w.name, y.ino.Load()); err != nil {
 		return -1, err
 	}
-	if orphan, err = at.Open(r.toFD, r.newName, unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
-		return -1, err
-	}
 	if err := fs.movable(r.toFD, r.newName, func() error { return w.exchange(fs, r.toFD, r.newName) }); err != nil {
-		unix.Close(orphan)
 		return -1, err
 	}
 	fs.step("rename.cleared")
 	// Should the rename itself fail, the empty directory is what y is.
-	_, id, err := at.Stat(r.toFD, r.newName)
+	if orphan, err = at.Open(r.toFD, r.newName, unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
+		return -1, err
+	}
+	_, id, err := at.Stat(orphan, "")
 	if err != nil {
 		unix.Close(orphan)
 		return -1, err
 	}
-	old := y.d.upper.Load()
-	y.d.upper.Store(r.toUp.Child(r.newName, id))
+	y.d.upper.Swap(r.toUp.Child(r.newName, id)).Drop()
 	y.d.opaque, y.d.lowers, y.real = true, nil, id
-	old.Drop()
-	unix.Close(orphan)
-	return at.Open(r.toFD, r.newName, unix.O_PATH|unix.O_DIRECTORY, 0)
+	return orphan, nil
 }
 
 // relink records that n has another name now; n.mu is held exclusively.

@@ -1,0 +1,13 @@
+package overlay
+
+// NodesHeld returns how many nodes are in memory, and how many of them callers
+// hold a reference to or have open.
+func (fs *FS) NodesHeld() (all, held int) {
+	fs.nodes.each(fs.put, func(n *node) {
+		all++
+		if n.lookups.Load() > 0 || n.opens.Load() > 0 {
+			held++
+		}
+	})
+	return all, held
+}

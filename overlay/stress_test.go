@@ -1,0 +1,88 @@
+package overlay_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/astridfs/astridfs/overlay"
+	"github.com/astridfs/astridfs/vfs/vfstest"
+)
+
+// TestStress has many goroutines do random operations on one tree, through open
+// files as well, with caches so small that everything is evicted all the time.
+// Afterwards the live view, an overlay opened anew and the kernel show the same
+// tree, and nothing is left over.
+func TestStress(t *testing.T) {
+	seconds := 2 * time.Second
+	if s := os.Getenv("ASTRIDFS_STRESS"); s != "" {
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seconds = d
+	}
+	for _, idle := range []int{1, 100000} {
+		t.Run(fmt.Sprintf("Idle%d", idle), func(t *testing.T) { stress(t, seconds, idle) })
+	}
+}
+
+func stress(t *testing.T, length time.Duration, idle int) {
+	vfstest.CheckLeaks(t)
+	opt := layers(t, 2)
+	for i := range opt.Lower {
+		seedTree(t, rand.New(rand.NewPCG(5, uint64(i))), opt.Lower[i])
+	}
+	opt.IdleNodes, opt.DirFDs = idle, 8
+	fs, err := overlay.Open(bg, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := time.Now().Add(length)
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(7, uint64(i)))
+			s := &state{subject: view{fs}}
+			for time.Now().Before(end) {
+				o := randomOp(r)
+				switch out := o.do(s); {
+				case strings.HasPrefix(out, "ESTALE"), strings.HasPrefix(out, "EIO"):
+					t.Errorf("%s: %s", o.what, out)
+				}
+			}
+			for _, f := range s.files {
+				if f != nil {
+					f.close()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	live := dump(t, view{fs})
+	if n, held := fs.NodesHeld(); held != 0 || idle == 1 && n > 200 {
+		t.Errorf("%d nodes in memory, %d of them held", n, held)
+	}
+	if err := fs.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, opt)
+	if d := differences(live, dump(t, view{again})); d != "" {
+		t.Errorf("the live view and one opened again:\n%s", d)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 {
+		dir, unmount := kernelMount(t, opt, ",index=on")
+		kernel := dump(t, hostDir(dir), "nolinks")
+		unmount()
+		if d := differences(dump(t, view{open(t, opt)}, "nolinks"), kernel); d != "" {
+			t.Errorf("the overlay and the kernel over the same layers:\n%s", d)
+		}
+	}
+}
