@@ -181,7 +181,7 @@ func (fs *FS) makeNodeIn(ctx context.Context, p *node, name string, mode uint32,
 		if mode&unix.S_IFMT == unix.S_IFDIR {
 			flags = unix.AT_REMOVEDIR
 		}
-		at.Unlink(s.fd, name, flags)
+		at.Unlink(s.fd, name, flags) // as in create
 		return vfs.Entry{}, err
 	}
 	return vfs.Entry{Node: n.id, Attr: f.attr, Volatile: true}, nil
