@@ -28,7 +28,9 @@
 //	            Rust. The last one of those whose name comes to nothing wins
 //	            there, and "/" is such a name too
 //
-// Go looks at PWD; [Environ] sets it to /workspace where it is missing.
+// A program of wasi-libc takes the relative path tmp/x for /tmp/x, and home/x
+// for /home/x, as it knows preopened directories by names without the slash;
+// ./tmp/x and /workspace/tmp/x are what they say. Go looks at PWD; [Environ] sets it to /workspace where it is missing.
 //
 // # Paths
 //

@@ -290,6 +290,8 @@ func TestQuota(t *testing.T) {
 	_, errno = g.write(fd, "z")
 	equal(t, "behind the edge", errno, EDQUOT)
 	g.want(EDQUOT, "fd_allocate", fd, 0, 1)
+	g.want(EDQUOT, "fd_filestat_set_size", fd, 101)
+	g.ok("fd_filestat_set_size", fd, 100)
 	equal(t, "content", len(g.content("f")), 100)
 
 	equal(t, "second name", g.path("path_create_directory", fdWork, "d"), Success)

@@ -223,7 +223,8 @@ func timespec(ns uint64) vfs.Timespec {
 	return vfs.Timespec{Sec: int64(ns / 1_000_000_000), Nsec: uint32(ns % 1_000_000_000)}
 }
 
-// fdFilestatSetSize is (fd, size). A file that is not open for writing is
+// fdFilestatSetSize is (fd, size). What the file grows by counts against the
+// quota as if zeros had been written. A file that is not open for writing is
 // EINVAL, as for ftruncate.
 func (c call) fdFilestatSetSize() Errno {
 	d, errno := c.lockFile(c.u32(0), rightFdFilestatSetSize, ENOTCAPABLE)
@@ -238,7 +239,17 @@ func (c call) fdFilestatSetSize() Errno {
 	case size > math.MaxInt64:
 		return EFBIG
 	}
-	_, err := d.node.fs.SetAttr(c.ctx, d.node.id, d.file, vfs.SetAttr{Valid: vfs.SetSize, Size: int64(size)})
+	a, err := d.node.fs.GetAttr(c.ctx, d.node.id, d.file)
+	if err != nil {
+		return errnoOf(err)
+	}
+	grow := uint64(max(int64(size)-a.Size, 0))
+	if err := c.view.Quota.TakeBytes(grow); err != nil {
+		return errnoOf(err)
+	}
+	if _, err = d.node.fs.SetAttr(c.ctx, d.node.id, d.file, vfs.SetAttr{Valid: vfs.SetSize, Size: int64(size)}); err != nil {
+		c.view.Quota.GiveBytes(grow)
+	}
 	return errnoOf(err)
 }
 
