@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -84,8 +86,10 @@ func (l *baseLog) recover(stateDir int) error {
 			live[maphash.String(seed, r.path)] = struct{}{}
 		case baseClear:
 			delete(live, maphash.String(seed, r.path))
-		case baseMoving, baseTemp:
+		case baseMoving, baseTemp, baseFollow, baseDrop:
 			l.todo = append(l.todo, *r)
+		case baseMove:
+			l.moved(r)
 		case baseDone:
 			l.todo = nil
 		}
@@ -101,6 +105,22 @@ func (l *baseLog) recover(stateDir int) error {
 	}
 	return nil
 }
+
+// moved takes a move that was followed off what is to be finished; one to a
+// stage directory stays, marked by a mode, since it may have to be undone.
+func (l *baseLog) moved(r *baseRecord) {
+	l.todo = slices.DeleteFunc(l.todo, func(t baseRecord) bool {
+		return t.kind == baseMoving && t.path == r.path && t.to == r.to && !strings.HasPrefix(t.to, tempPrefix)
+	})
+	for i := range l.todo {
+		if t := &l.todo[i]; t.kind == baseMoving && t.path == r.path && t.to == r.to {
+			t.print.mode = followed
+		}
+	}
+}
+
+// followed is the mode of an announced move that needs no more but to be undone.
+const followed = 1
 
 // compact writes the live records to a new file and puts it in the place of
 // the old one.

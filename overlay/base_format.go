@@ -18,10 +18,11 @@ import (
 // Integers are little-endian, checksums CRC-32C. Fields by kind, a path being
 // all that is left of the payload unless it says its length:
 //
-//	baseFirst, baseSet: mode u32, uid u32, gid u32, size u64,
+//	baseFirst, baseSet, baseDrop:
+//	                    mode u32, uid u32, gid u32, size u64,
 //	                    mtime s64 u32, ctime s64 u32, ino u64, dev u64, path
 //	baseClear, baseClearTree: path
-//	baseMove, baseTemp: length of the first path u32, from, to
+//	baseMove, baseTemp, baseFollow: length of the first path u32, from, to
 //	baseMoving: ino u64, dev u64, and the same
 //	baseDone: nothing
 //
@@ -50,6 +51,8 @@ const (
 	baseMoving // the directory print.ino moves from path to to
 	baseTemp   // to in the directory path is a temporary object
 	baseDone
+	baseFollow // the file to becomes a further name of the temporary file path
+	baseDrop   // path leaves the upper layer, where it is what print says
 )
 
 type baseKind uint8
@@ -67,8 +70,8 @@ type fingerprint struct {
 type baseRecord struct {
 	kind  baseKind
 	path  string
-	to    string      // of baseMove, baseMoving, baseTemp
-	print fingerprint // of baseFirst and baseSet; of baseMoving ino and dev
+	to    string      // of baseMove, baseMoving, baseTemp, baseFollow
+	print fingerprint // of baseFirst, baseSet and baseDrop; of baseMoving ino and dev
 }
 
 var (
@@ -84,7 +87,7 @@ func appendBase(b []byte, r *baseRecord) []byte {
 	b = append(b, byte(r.kind))
 	le := binary.LittleEndian
 	switch r.kind {
-	case baseFirst, baseSet:
+	case baseFirst, baseSet, baseDrop:
 		p := &r.print
 		b = le.AppendUint32(b, p.mode)
 		b = le.AppendUint32(b, p.uid)
@@ -97,7 +100,7 @@ func appendBase(b []byte, r *baseRecord) []byte {
 		b = le.AppendUint64(b, p.ino)
 		b = le.AppendUint64(b, p.dev)
 		b = append(b, r.path...)
-	case baseMove, baseMoving, baseTemp:
+	case baseMove, baseMoving, baseTemp, baseFollow:
 		if r.kind == baseMoving {
 			b = le.AppendUint64(b, r.print.ino)
 			b = le.AppendUint64(b, r.print.dev)
@@ -158,7 +161,7 @@ func (r *baseRecord) decode(b []byte) bool {
 	le := binary.LittleEndian
 	r.kind = baseKind(b[0])
 	switch r.kind {
-	case baseFirst, baseSet:
+	case baseFirst, baseSet, baseDrop:
 		if len(b) < baseFixedLen {
 			return false
 		}
@@ -171,7 +174,7 @@ func (r *baseRecord) decode(b []byte) bool {
 		r.path = string(b[baseFixedLen:])
 	case baseClear, baseClearTree:
 		r.path = string(b[1:])
-	case baseMove, baseMoving, baseTemp:
+	case baseMove, baseMoving, baseTemp, baseFollow:
 		b = b[1:]
 		if r.kind == baseMoving {
 			if len(b) < 16 {

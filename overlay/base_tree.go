@@ -7,6 +7,7 @@ import "strings"
 // size of the log. It is for one goroutine.
 type baseTree struct {
 	print *fingerprint
+	ours  bool // print is of what a commit made
 	sub   map[string]*baseTree
 }
 
@@ -29,6 +30,13 @@ func (t *baseTree) get(path string) *fingerprint {
 		return nil
 	}
 	return t.print
+}
+
+// made tells whether what the workspace has at path, the inode ino, was made by
+// a commit.
+func (t *baseTree) made(path string, ino uint64) bool {
+	t = t.find(path)
+	return t != nil && t.print != nil && t.ours && t.print.ino == ino
 }
 
 // make returns the tree at path, growing it if need be.
@@ -78,11 +86,11 @@ func (t *baseTree) apply(r *baseRecord) {
 			at.print = &p
 		}
 	case baseSet:
-		p := r.print
-		t.make(r.path).print = &p
+		p, at := r.print, t.make(r.path)
+		at.print, at.ours = &p, true
 	case baseClear:
 		if at := t.find(r.path); at != nil {
-			at.print = nil
+			at.print, at.ours = nil, false
 			if len(at.sub) == 0 {
 				t.take(r.path)
 			}

@@ -1,6 +1,8 @@
 package overlay
 
 import (
+	"golang.org/x/sys/unix"
+
 	"github.com/astridfs/astridfs/vfs"
 )
 
@@ -31,6 +33,9 @@ func (w *walk) conflict(o *object, diff What) Conflict {
 		}
 		return HostAdded
 	case o.attr.IsDir() && c.isDir():
+		if p.mode&unix.S_IFMT != unix.S_IFDIR {
+			return NoConflict // both put a directory in a file's place
+		}
 		return w.attrConflict(p, c, &o.attr, diff)
 	case diff&Content != 0:
 		if !w.matches(p, c) {
@@ -80,10 +85,10 @@ func (w *walk) deletion(origin string, c *cover) Conflict {
 		}
 		return HostChanged
 	}
-	// A directory's change time tells of its entries' too; its size depends on
-	// the filesystem.
+	// Its times tell of entries that came or went; where each is looked at,
+	// what went is none of our concern.
 	q := w.fs.log.printOf(&c.attr, c.id)
-	if p.mode != q.mode || p.uid != q.uid || p.gid != q.gid || p.mtime != q.mtime || p.ino != q.ino || p.dev != q.dev {
+	if p.mode != q.mode || p.uid != q.uid || p.gid != q.gid || p.ino != q.ino || p.dev != q.dev || p.mtime != q.mtime && !w.opt.deep {
 		return HostChanged
 	}
 	return NoConflict

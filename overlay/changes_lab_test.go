@@ -29,8 +29,25 @@ type lab struct {
 
 func newLab(t testing.TB) *lab {
 	t.Helper()
+	return newLabIn(t, t.TempDir())
+}
+
+// fastDir returns a directory in memory where there is one, for tests that make
+// hundreds of overlays.
+func fastDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "overlay")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func newLabIn(t testing.TB, dir string) *lab {
+	t.Helper()
 	unix.Umask(0)
-	l := &lab{t: t, ctx: context.Background(), dir: t.TempDir()}
+	l := &lab{t: t, ctx: context.Background(), dir: dir}
 	for _, name := range []string{"ws", "upper", "work", "state"} {
 		l.must(os.Mkdir(filepath.Join(l.dir, name), 0o755))
 	}

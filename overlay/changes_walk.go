@@ -115,6 +115,8 @@ func (w *walk) upperEntry(p *place, name string) error {
 	}
 	w.survey.settle(o)
 	switch {
+	case o.white && isStage(p, name):
+		return nil // it hides what a commit left on its way
 	case o.white:
 		return w.deleted(o.path, o.origin, &o.low)
 	case o.attr.IsDir():

@@ -155,10 +155,11 @@ type commit struct {
 	links map[at.Ident]*linkGroup
 	same  map[uint64][]string // paths in base by inode number; nil before it is needed
 
-	recount bool // link counts of lower files changed
-	stage string // directory at the workspace's root for directories between two places; "" without
-	temps uint64 // temporary names used
-	prefix string // what they begin with
+	recount bool   // link counts of lower files changed
+	stage   string // directory at the workspace's root for directories between two places; "" without
+	staged  []evacuated
+	temps   uint64 // temporary names used
+	prefix  string // what they begin with
 
 	progress Progress
 }

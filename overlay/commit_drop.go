@@ -266,6 +266,11 @@ func (fs *FS) expandOpaque(ctx context.Context, p *place, o *object) error {
 		return err
 	}
 	defer thaw()
+	return fs.expandFrozen(ctx, p, o)
+}
+
+// expandFrozen is expandOpaque where everything is frozen already.
+func (fs *FS) expandFrozen(ctx context.Context, p *place, o *object) error {
 	now, err := fs.look(p, o.name)
 	if err != nil || !now.opaque {
 		return err

@@ -106,8 +106,12 @@ func (c *commit) keep(o *object) (bool, error) {
 	return true, c.settled(o.path, o.low.location())
 }
 
-// isCopy tells whether o was copied up from the file that it covers.
+// isCopy tells whether o was copied up from the file that it covers, or an
+// earlier commit made that of o.
 func (c *commit) isCopy(o *object) (own bool, err error) {
+	if c.base.made(o.path, o.low.id.Ino) {
+		return true, nil
+	}
 	err = o.loc.use(func(fd int, name string) error {
 		ino, err := c.fs.ly.ino(fd, name)
 		own = ino != 0 && ino == c.fs.devs.ino(o.low.id)

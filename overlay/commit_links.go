@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,17 +79,21 @@ func (c *commit) represent(g *linkGroup, p *place, o *object) error {
 			return nil
 		}
 	}
-	old := o.low
-	if err := c.replace(p, o); err != nil {
-		return err
-	}
-	g.host, g.attr, g.first = location{p.lowers[0].at, o.name}, o.attr, o.path
-	_, id, err := g.host.stat()
+	names, err := c.followers(p, o)
 	if err != nil {
 		return err
 	}
-	g.id = id
-	return c.followers(g, o, &old)
+	if len(names) > 0 {
+		err = c.replaceAll(p, o, names)
+	} else {
+		err = c.replace(p, o)
+	}
+	if err != nil {
+		return err
+	}
+	g.host, g.attr, g.first = location{p.lowers[0].at, o.name}, o.attr, o.path
+	_, g.id, err = g.host.stat()
+	return err
 }
 
 // linkTo makes o's name in the workspace a name of the group's file.
@@ -113,12 +118,12 @@ func (c *commit) linkTo(g *linkGroup, p *place, o *object) error {
 	})
 }
 
-// followers links the other names that the workspace had for a file to what has
-// become of it, where the view shows them as that file too: the upper layer
-// knows such names by its index alone, so they are looked for.
-func (c *commit) followers(g *linkGroup, o *object, old *cover) error {
-	if !old.exists() || old.attr.Nlink < 2 || !old.attr.IsRegular() {
-		return nil
+// followers returns the other names that the workspace has for the file that o
+// covers, and that the view shows as the file o: the upper layer knows such
+// names by its index alone, so they are looked for.
+func (c *commit) followers(p *place, o *object) ([]*object, error) {
+	if !o.low.exists() || o.low.attr.Nlink < 2 || !o.low.attr.IsRegular() {
+		return nil, nil
 	}
 	own := false
 	err := o.loc.use(func(fd int, name string) error {
@@ -127,98 +132,181 @@ func (c *commit) followers(g *linkGroup, o *object, old *cover) error {
 		return err
 	})
 	if err != nil || !own {
-		return err
+		return nil, err
 	}
+	var found []*object
 	root := cover{lowers: c.fs.ly.lowers}
-	return c.fs.lowerTree(c.ctx, &root, func(path string, f *cover) error {
-		if f.id != old.id {
+	err = c.fs.lowerTree(c.ctx, &root, func(path string, f *cover) error {
+		if f.id != o.low.id || path == o.path {
 			return nil
 		}
-		p, shown, err := c.showsLower(path)
-		if err != nil || !shown {
+		shown, err := c.showsLower(path)
+		if shown {
+			e := *o
+			e.name, e.path, e.origin, e.low = f.name, path, path, *f
+			found = append(found, &e)
+		}
+		return err
+	})
+	return found, err
+}
+
+// replaceAll puts a copy of o in the workspace under its own name and others.
+// They are one file again also after a crash between: the next Open finishes
+// it.
+func (c *commit) replaceAll(p *place, o *object, others []*object) error {
+	if !c.opt.Force && c.walk.conflict(o, Content) != NoConflict {
+		return errMeanwhile
+	}
+	return location{dir: p.lowers[0].at}.use(func(fd int, _ string) error {
+		s, err := c.stageQuiet(p, o, fd)
+		if err != nil {
 			return err
 		}
-		e := &object{name: f.name, path: path, origin: path, attr: o.attr, id: o.id, loc: o.loc, low: *f}
-		if err := c.linkFollower(g, p, e); err != nil {
-			return pathError(path, err)
+		defer s.close(fd)
+		if s.name == "" {
+			t, err := c.temp(p, fd)
+			if err != nil {
+				return err
+			}
+			if err := at.LinkFD(s.fd, fd, t); err != nil {
+				return err
+			}
+			s.name = t
 		}
-		c.also(path, "another name of "+o.path)
+		tmp := joinPath(p.lowers[0].path(), s.name)
+		rs := []baseRecord{{kind: baseFollow, path: tmp, to: o.path}}
+		for _, e := range others {
+			rs = append(rs, baseRecord{kind: baseFollow, path: tmp, to: e.path})
+			c.also(e.path, fmt.Sprintf("another name of %q", o.path))
+		}
+		announced := append(slices.Clone(rs), c.leaves(o))
+		for _, path := range c.survey.groups[o.id] {
+			// The other names in the upper layer come later, and together with
+			// these if there is no later.
+			if path != o.path && c.choice.has(path) {
+				m := *o
+				m.path = path
+				announced = append(announced, baseRecord{kind: baseFollow, path: tmp, to: path}, c.leaves(&m))
+			}
+		}
+		if err := c.fs.log.append(announced...); err != nil {
+			return err
+		}
+		if !c.opt.NoSync {
+			if err := errors.Join(c.fs.log.sync(), syncAt(p.lowers[0].at)); err != nil {
+				return err
+			}
+		}
+		c.step("announced")
+		for _, r := range rs {
+			set, err := c.fs.followTemp(location{p.lowers[0].at, s.name}, r.to)
+			if err != nil {
+				return pathError(r.to, err)
+			}
+			c.base.apply(&set)
+			c.step("followed")
+		}
 		return nil
 	})
 }
 
-func (c *commit) linkFollower(g *linkGroup, p *place, e *object) error {
-	// Nothing happened to its directory in the view.
-	return keepTimes(e.low.in.at, func(fd int) error {
-		t, err := c.temp(p, fd)
-		if err != nil {
+// followTemp makes the file of the workspace at path a further name of the
+// temporary file tmp, and notes so.
+func (fs *FS) followTemp(tmp location, path string) (baseRecord, error) {
+	dir, name := fs.hostAt(path)
+	set := baseRecord{kind: baseSet, path: path}
+	_, want, err := tmp.stat()
+	if err != nil {
+		return set, err
+	}
+	// What happens to the directory happened in the view when it did.
+	err = keepTimes(dir, func(fd int) error {
+		_, id, err := at.Stat(fd, name)
+		if err != nil && err != syscall.ENOENT || id == want {
 			return err
 		}
-		if err := g.host.use(func(hfd int, hname string) error { return at.Link(hfd, hname, fd, t) }); err != nil {
-			return err
-		}
-		s := staged{fd: -1, name: t}
-		defer s.close(fd)
-		return c.put(p, e, fd, &s)
+		return tmp.use(func(tfd int, tname string) error {
+			further := tname + "+"
+			if err := at.Link(tfd, tname, tfd, further); err != nil && err != syscall.EEXIST {
+				return err
+			}
+			return at.Rename(tfd, further, fd, name, 0)
+		})
 	})
+	if err != nil {
+		return set, err
+	}
+	a, id, err := location{dir, name}.stat()
+	if err != nil {
+		return set, err
+	}
+	set.print = fs.log.printOf(&a, id)
+	return set, fs.log.append(set)
 }
 
 // showsLower tells whether the view shows the lower entry path in its own
-// place, and returns its directory.
-func (c *commit) showsLower(path string) (*place, bool, error) {
+// place.
+func (c *commit) showsLower(path string) (bool, error) {
 	p, err := c.fs.rootPlace()
 	if err != nil {
-		return nil, false, err
+		return false, err
 	}
 	names := strings.Split(path, "/")
 	for i, name := range names {
 		if p.hidden {
-			return nil, false, nil
+			return false, nil
 		}
 		last := i == len(names)-1
 		if p.upper != nil {
 			o, err := c.fs.look(p, name)
 			if err == nil {
 				if last || !o.attr.IsDir() || o.redirect != "" {
-					return nil, false, nil
+					return false, nil
 				}
 				p = p.enter(o)
 				continue
 			}
 			if !vanished(err) {
-				return nil, false, err
+				return false, err
 			}
 		}
 		if last {
-			return p, len(p.lowers) > 0, nil
+			return len(p.lowers) > 0, nil
 		}
 		sub, err := c.fs.cover(p.lowers, name)
 		if err != nil || !sub.isDir() {
-			return nil, false, err
+			return false, err
 		}
 		p = &place{path: joinPath(p.path, name), origin: joinPath(p.origin, name), lowers: sub.lowers}
 	}
-	return nil, false, nil
+	return false, nil
 }
 
 // lookPath returns the upper object at a path of the view. ENOENT.
 func (fs *FS) lookPath(path string) (*object, error) {
+	_, o, err := fs.lookParent(path)
+	return o, err
+}
+
+// lookParent returns the upper object at a path of the view, and its directory.
+// ENOENT.
+func (fs *FS) lookParent(path string) (*place, *object, error) {
 	p, err := fs.rootPlace()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	names := strings.Split(path, "/")
-	for _, name := range names[:len(names)-1] {
+	for {
+		name, rest, more := strings.Cut(path, "/")
 		o, err := fs.look(p, name)
-		if err != nil {
-			return nil, err
+		if err != nil || !more {
+			return p, o, err
 		}
 		if !o.attr.IsDir() {
-			return nil, syscall.ENOENT
+			return nil, nil, syscall.ENOENT
 		}
-		p = p.enter(o)
+		p, path = p.enter(o), rest
 	}
-	return fs.look(p, names[len(names)-1])
 }
 
 // dropLinked takes the groups out of the upper layer.
@@ -256,6 +344,14 @@ func (c *commit) dropGroup(g *linkGroup) error {
 			return err
 		}
 	}
+	// A crash between must not leave some names in the upper layer alone.
+	var rs []baseRecord
+	for _, m := range g.members {
+		rs = append(rs, c.leaves(m.o))
+	}
+	if err := c.fs.log.append(rs...); err != nil {
+		return err
+	}
 	for _, m := range g.members {
 		if err := c.dropFile(m.p, m.o); err != nil {
 			return pathError(m.o.path, err)
@@ -263,6 +359,11 @@ func (c *commit) dropGroup(g *linkGroup) error {
 		c.finished(m.o.path)
 	}
 	return nil
+}
+
+// leaves announces that o goes from the upper layer.
+func (c *commit) leaves(o *object) baseRecord {
+	return baseRecord{kind: baseDrop, path: o.path, print: c.fs.log.printOf(&o.attr, o.id)}
 }
 
 // losesName calls fn, which takes a name from the workspace's file low in the

@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,12 +33,35 @@ func (c *commit) evacuate() error {
 				return err
 			}
 		}
-		if err := c.moveLower(r, c.stage+"/"+strconv.Itoa(i)); err != nil {
+		from, to := r.redirect, c.stage+"/"+strconv.Itoa(i)
+		if err := c.moveLower(r, to); err != nil {
 			return pathError(r.path, err)
 		}
+		c.staged = append(c.staged, evacuated{r, from, to})
 		c.step("evacuated")
 	}
 	return nil
+}
+
+// evacuated is a directory in the stage directory.
+type evacuated struct {
+	r        *object
+	from, to string
+}
+
+// unstage moves back what a commit that failed left in the stage directory, the
+// last one first, as one may have come out of another.
+func (c *commit) unstage() error {
+	var errs []error
+	for _, e := range slices.Backward(c.staged) {
+		if e.r.redirect == e.to {
+			if err := c.moveLower(e.r, e.from); err != nil && !errors.Is(err, errMeanwhile) {
+				errs = append(errs, pathError(e.r.path, err))
+			}
+		}
+	}
+	c.staged = nil
+	return errors.Join(errs...)
 }
 
 // direct tells whether nothing but a deletion, which comes last, happens to the
@@ -139,7 +163,7 @@ func (c *commit) aside(p *place, o *object, was *cover) error {
 // something below it, say so. A crash between is put right at the next Open.
 func (c *commit) moveLower(r *object, to string) error {
 	from := r.redirect
-	thaw, err := c.fs.freeze(c.ctx)
+	thaw, err := c.fs.freeze(c.lasting())
 	if err != nil {
 		return err
 	}
@@ -157,8 +181,10 @@ func (c *commit) moveLower(r *object, to string) error {
 	if err := c.fs.log.append(move); err != nil {
 		return err
 	}
-	if err := c.fs.log.sync(); err != nil {
-		return err
+	if !c.opt.NoSync {
+		if err := c.fs.log.sync(); err != nil {
+			return err
+		}
 	}
 	c.step("move announced")
 	err = location{fdir, fname}.use(func(ffd int, fname string) error {
@@ -182,9 +208,6 @@ func (c *commit) moveLower(r *object, to string) error {
 	c.step("redirected")
 	if !c.opt.NoSync {
 		err = errors.Join(syncAt(fdir), syncAt(tdir))
-	}
-	if err == nil {
-		err = c.fs.log.append(baseRecord{kind: baseDone})
 	}
 	return errors.Join(err, c.fs.refresh(c.lasting(), ""))
 }

@@ -1,8 +1,12 @@
 package overlay
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/astridfs/astridfs/vfs/at"
 )
@@ -17,13 +21,29 @@ func (fs *FS) recoverCommit() error {
 		r := &fs.log.todo[i]
 		var err error
 		switch r.kind {
-		case baseTemp:
-			err = fs.removeTemp(r)
+		case baseFollow:
+			err = fs.finishFollow(r)
 		case baseMoving:
 			err = fs.finishMove(r)
+		case baseDrop:
+			err = fs.finishDrop(r)
 		}
 		if err != nil {
 			return fmt.Errorf("finishing an interrupted commit: %q: %w", r.path, err)
+		}
+	}
+	for i := range fs.log.todo {
+		r := &fs.log.todo[len(fs.log.todo)-1-i]
+		if r.kind == baseTemp {
+			if err := fs.removeTemp(r); err != nil {
+				return fmt.Errorf("finishing an interrupted commit: %q: %w", r.path, err)
+			}
+		}
+		if r.kind != baseMoving || !strings.HasPrefix(r.to, tempPrefix) {
+			continue
+		}
+		if err := fs.moveBack(r); err != nil {
+			return fmt.Errorf("undoing an interrupted commit: %q: %w", r.path, err)
 		}
 	}
 	if err := fs.removeStages(); err != nil {
@@ -39,39 +59,134 @@ func (fs *FS) recoverCommit() error {
 // removeTemp removes a temporary object from the workspace.
 func (fs *FS) removeTemp(r *baseRecord) error {
 	dir, name := fs.hostAt(joinPath(r.path, r.to))
-	err := location{dir, name}.use(func(fd int, name string) error { return removeTree(fd, name, true) })
+	err := location{dir, name}.use(func(fd int, name string) error {
+		if err := at.Unlink(fd, name+"+", 0); err != nil && err != syscall.ENOENT {
+			return err // see followTemp
+		}
+		return removeTree(fd, name, true)
+	})
 	if vanished(err) || err == syscall.ENOTDIR {
 		err = nil
 	}
 	return err
 }
 
-// finishMove looks whether an announced move took place, and if so has the
-// upper layer and the log follow.
-func (fs *FS) finishMove(r *baseRecord) error {
-	dir, name := fs.hostAt(r.to)
-	a, id, err := location{dir, name}.stat()
-	if vanished(err) || err == syscall.ENOTDIR {
+// finishFollow makes a file a further name of an announced one, if that is
+// still there.
+func (fs *FS) finishFollow(r *baseRecord) error {
+	dir, name := fs.hostAt(r.path)
+	tmp := location{dir, name}
+	if _, _, err := tmp.stat(); err != nil {
+		if vanished(err) {
+			err = nil
+		}
+		return err
+	}
+	_, err := fs.followTemp(tmp, r.to)
+	if vanished(err) {
+		err = nil // the host removed it
+	}
+	return err
+}
+
+// finishDrop takes a file out of the upper layer if it is what it was when that
+// was announced, but for the number of its names, and the workspace has it.
+func (fs *FS) finishDrop(r *baseRecord) error {
+	p, o, err := fs.lookParent(r.path)
+	if vanished(err) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	now := fs.log.printOf(&o.attr, o.id)
+	now.ctime = r.print.ctime
+	if now != r.print || !o.low.exists() || o.low.attr.Type() != o.attr.Type() {
+		return nil
+	}
+	diff, err := differences(context.Background(), o.low.location(), &o.low.attr, o.loc, &o.attr)
+	if err != nil || diff != 0 {
+		return err
+	}
+	err = keepTimes(p.upper, func(fd int) error {
+		if err := fs.unindex(fd, o.name); err != nil {
+			return err
+		}
+		return at.Unlink(fd, o.name, 0)
+	})
+	if err != nil {
+		return err
+	}
+	return fs.log.clear(r.path, false)
+}
+
+// finishMove looks whether an announced move took place, and if so has the
+// upper layer and the log follow.
+func (fs *FS) finishMove(r *baseRecord) error {
+	if r.print.mode == followed {
+		return nil
+	}
+	there, err := fs.movedTo(r)
+	if err != nil || !there {
+		return err
+	}
+	return fs.follow(r.path, r.to)
+}
+
+// movedTo tells whether the directory of an announced move is where it was to
+// go.
+func (fs *FS) movedTo(r *baseRecord) (bool, error) {
+	dir, name := fs.hostAt(r.to)
+	a, id, err := location{dir, name}.stat()
+	if vanished(err) || err == syscall.ENOTDIR {
+		return false, nil
+	}
 	want := at.Ident{Dev: r.print.dev, Ino: r.print.ino}
 	if want.Dev == 0 {
 		want.Dev = fs.log.dev
 	}
-	if !a.IsDir() || id != want {
-		return nil // it is where it was
-	}
+	return a.IsDir() && id == want, err
+}
+
+// follow has the upper layer and the log know of a move.
+func (fs *FS) follow(from, to string) error {
 	root, err := fs.rootPlace()
 	if err != nil {
 		return err
 	}
-	if err := fs.redirectAll(root, r.path, r.to); err != nil {
+	if err := fs.redirectAll(root, from, to); err != nil {
 		return err
 	}
-	return fs.log.append(baseRecord{kind: baseMove, path: r.path, to: r.to})
+	return fs.log.append(baseRecord{kind: baseMove, path: from, to: to})
+}
+
+// moveBack moves a directory out of a stage directory to where it was, unless
+// something is there by now; then the next commit moves it on.
+func (fs *FS) moveBack(r *baseRecord) error {
+	there, err := fs.movedTo(r)
+	if err != nil || !there {
+		return err
+	}
+	// Should this be cut short, the next Open finds the announcement of this
+	// move as well, and follows it.
+	back := baseRecord{kind: baseMoving, path: r.to, to: r.path, print: r.print}
+	if err := fs.log.append(back); err != nil {
+		return err
+	}
+	fdir, fname := fs.hostAt(r.to)
+	tdir, tname := fs.hostAt(r.path)
+	err = location{fdir, fname}.use(func(ffd int, fname string) error {
+		return location{tdir, tname}.use(func(tfd int, tname string) error {
+			return at.Rename(ffd, fname, tfd, tname, unix.RENAME_NOREPLACE)
+		})
+	})
+	if err == syscall.EEXIST || vanished(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fs.follow(r.to, r.path)
 }
 
 // redirectAll has every upper directory that shows something at or below from,

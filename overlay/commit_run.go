@@ -38,7 +38,7 @@ func (c *commit) run() error {
 	if err == nil {
 		err = c.pass(func(c *commit, p *place) error { return c.finishIn(p, nil) })
 	}
-	err = errors.Join(err, c.fs.removeStages(), c.recountLinks(), c.endRecovery())
+	err = errors.Join(err, c.unstage(), c.fs.removeStages(), c.recountLinks(), c.endRecovery())
 	c.tell("")
 	if err == nil && len(c.report.Left) == 0 {
 		return nil
