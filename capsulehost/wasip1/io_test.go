@@ -189,11 +189,11 @@ func TestStreams(t *testing.T) {
 	g := newGuest(t, func(c *Config) {
 		c.Stdin, c.Stdout, c.Stderr = strings.NewReader("some input"), &stdout, &stderr
 	})
-	got, errno := g.read(0, 4)
+	got, _ := g.read(0, 4)
 	equal(t, "first read", got, "some")
 	got, _ = g.read(0, 100)
 	equal(t, "second read", got, " input")
-	got, errno = g.read(0, 100)
+	got, errno := g.read(0, 100)
 	equal(t, "at the end", got, "")
 	equal(t, "at the end", errno, Success)
 	g.write(1, "out", "put")
@@ -259,7 +259,7 @@ func TestBrokenOutput(t *testing.T) {
 	}
 }
 
-// TestTerminal is what isatty goes by.
+// TestTypesOfStreams is what isatty goes by.
 func TestTypesOfStreams(t *testing.T) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {

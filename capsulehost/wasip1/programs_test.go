@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 )
@@ -24,8 +23,16 @@ func unindented(_, text string) string {
 	return strings.Join(lines, "")
 }
 
+// goSource is a directory of Go's own source.
+func goSource(t *testing.T, pkg string) string {
+	t.Helper()
+	out, err := exec.Command("go", "env", "GOROOT").Output()
+	must(t, err)
+	return filepath.Join(strings.TrimSpace(string(out)), "src", filepath.FromSlash(pkg))
+}
+
 func TestGofmt(t *testing.T) {
-	src := filepath.Join(runtime.GOROOT(), "src", "encoding", "json")
+	src := goSource(t, "text")
 	fill := func(t *testing.T, dir string) {
 		copyTree(t, src, dir, unindented)
 		files(t, dir, "broken/a.go", "package broken\nfunc {\n")
@@ -138,7 +145,7 @@ func TestGit(t *testing.T) {
 // TestCoreutils moves a tree about with u-root's programs.
 func TestCoreutils(t *testing.T) {
 	fill := func(t *testing.T, dir string) {
-		copyTree(t, filepath.Join(runtime.GOROOT(), "src", "net", "http"), filepath.Join(dir, "src"), asIs)
+		copyTree(t, goSource(t, "net/http"), filepath.Join(dir, "src"), asIs)
 		must(t, os.Symlink("server.go", filepath.Join(dir, "src", "link")))
 		must(t, os.Symlink("httptest", filepath.Join(dir, "src", "dirlink")))
 	}
@@ -204,7 +211,7 @@ error("the end", 0)
 
 func TestLua(t *testing.T) {
 	fill := func(t *testing.T, dir string) {
-		copyTree(t, filepath.Join(runtime.GOROOT(), "src", "sort"), dir, asIs)
+		copyTree(t, goSource(t, "sort"), dir, asIs)
 		list, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		must(t, err)
 		var names strings.Builder
