@@ -4,16 +4,19 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"golang.org/x/sys/unix"
 
 	"github.com/astridfs/astridfs/capsulehost"
-	"github.com/astridfs/astridfs/vfs"
+	"github.com/astridfs/astridfs/capsulehost/wasip1"
 )
 
 // benchTree makes what the benchmarks work on.
@@ -36,34 +39,28 @@ func benchTree(b *testing.B, dir string) {
 	}
 }
 
-// BenchmarkCall compares each call from a guest with what it needs of the
-// system at least, made from Go.
-func BenchmarkCall(b *testing.B) {
-	h := newHost(b, capsulehost.Options{})
-	m := compile(b, h, cGuest(b, "bench/bench.c"))
-	v, dir := newView(b)
-	v.Gate = grants{read: []string{"cwd://dir", "cwd://many"}, write: []string{"cwd://dir"}}
-	benchTree(b, dir)
-	path := func(name string) string { return filepath.Join(dir, name) }
-	for _, c := range []struct {
-		action string
-		bare   func(n int) error
-	}{
-		{"fs-exists", func(n int) error { return repeat(n, func(int) error { return unix.Access(path("dir/1K"), unix.F_OK) }) }},
-		{"fs-stat", func(n int) error {
+// workload is one call, and what it needs of the system at least, made from Go.
+type workload struct {
+	name string
+	bare func(dir string, n int) error
+}
+
+// workloads are in the order that the guests have them.
+func workloads() []workload {
+	return []workload{
+		{"fs-exists", func(dir string, n int) error {
+			return repeat(n, func(int) error { return unix.Access(dir+"/dir/1K", unix.F_OK) })
+		}},
+		{"fs-stat", func(dir string, n int) error {
 			var st unix.Statx_t
 			return repeat(n, func(int) error {
-				return unix.Statx(unix.AT_FDCWD, path("dir/1K"), 0, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st)
+				return unix.Statx(unix.AT_FDCWD, dir+"/dir/1K", 0, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st)
 			})
 		}},
-		{"read-file 1K", func(n int) error {
-			return repeat(n, func(int) error { _, err := os.ReadFile(path("dir/1K")); return err })
-		}},
-		{"read-file 10M", func(n int) error {
-			return repeat(n, func(int) error { _, err := os.ReadFile(path("dir/10M")); return err })
-		}},
-		{"read-at", func(n int) error {
-			f, err := os.Open(path("dir/10M"))
+		{"read-file 1K", func(dir string, n int) error { return readFiles(dir+"/dir/1K", n) }},
+		{"read-file 10M", func(dir string, n int) error { return readFiles(dir+"/dir/10M", n) }},
+		{"read-at", func(dir string, n int) error {
+			f, err := os.Open(dir + "/dir/10M")
 			if err != nil {
 				return err
 			}
@@ -71,8 +68,8 @@ func BenchmarkCall(b *testing.B) {
 			buf := make([]byte, 4096)
 			return repeat(n, func(i int) error { _, err := f.ReadAt(buf, int64(i&1023)*4096); return err })
 		}},
-		{"write-at", func(n int) error {
-			f, err := os.Create(path("dir/bare"))
+		{"write-at", func(dir string, n int) error {
+			f, err := os.Create(dir + "/dir/bare")
 			if err != nil {
 				return err
 			}
@@ -80,12 +77,12 @@ func BenchmarkCall(b *testing.B) {
 			buf := make([]byte, 4096)
 			return repeat(n, func(i int) error { _, err := f.WriteAt(buf, int64(i&1023)*4096); return err })
 		}},
-		{"write-file 1K", func(n int) error {
-			return repeat(n, func(int) error { return os.WriteFile(path("dir/bare2"), make([]byte, 1024), 0o644) })
+		{"write-file 1K", func(dir string, n int) error {
+			return repeat(n, func(int) error { return os.WriteFile(dir+"/dir/bare2", make([]byte, 1024), 0o644) })
 		}},
-		{"fs-readdir 4096", func(n int) error {
+		{"fs-readdir 4096", func(dir string, n int) error {
 			return repeat(n, func(int) error {
-				d, err := os.Open(path("many"))
+				d, err := os.Open(dir + "/many")
 				if err != nil {
 					return err
 				}
@@ -95,23 +92,95 @@ func BenchmarkCall(b *testing.B) {
 				return err
 			})
 		}},
-	} {
-		b.Run(strings.ReplaceAll(c.action, " ", "-")+"/guest", func(b *testing.B) {
+	}
+}
+
+// readFiles reads a file into memory that is there already, as a guest's is.
+func readFiles(name string, n int) error {
+	buf := make([]byte, 10<<20+1)
+	return repeat(n, func(int) error {
+		f, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		for have := 0; ; {
+			m, err := f.Read(buf[have:])
+			if err == io.EOF {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			have += m
+		}
+	})
+}
+
+// BenchmarkGuestCall compares, for each call: the call of astrid:fs from a guest
+// in C; the same work by WASI on the same view; by WASI on wazero's own mount of
+// the directory; and the bare system calls, made from Go.
+func BenchmarkGuestCall(b *testing.B) {
+	h := newHost(b, capsulehost.Options{})
+	m := compile(b, h, cGuest(b, "bench/bench.c"))
+	v, dir := newView(b)
+	v.Gate = grants{read: []string{"cwd://dir", "cwd://many"}, write: []string{"cwd://dir"}}
+	benchTree(b, dir)
+	ours := wasiBench(b, func(ctx context.Context, rt wazero.Runtime) (context.Context, wazero.ModuleConfig) {
+		if _, err := wasip1.Instantiate(ctx, rt); err != nil {
+			b.Fatal(err)
+		}
+		in, err := wasip1.New(wasip1.Config{View: v})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { in.Close() })
+		return wasip1.With(ctx, in), wazero.NewModuleConfig()
+	})
+	wazeros := wasiBench(b, func(ctx context.Context, rt wazero.Runtime) (context.Context, wazero.ModuleConfig) {
+		wasi_snapshot_preview1.MustInstantiate(ctx, rt)
+		return ctx, wazero.NewModuleConfig().WithFSConfig(wazero.NewFSConfig().WithDirMount(dir, "/"))
+	})
+	for i, w := range workloads() {
+		name := strings.ReplaceAll(w.name, " ", "-")
+		b.Run(name+"/astrid-fs", func(b *testing.B) {
 			payload := binary.LittleEndian.AppendUint64(nil, uint64(b.N))
 			b.ReportAllocs()
 			_, err := h.Run(context.Background(), m, capsulehost.RunConfig{
-				View: v, Action: c.action, Payload: payload,
+				View: v, Action: w.name, Payload: payload,
 				Limits: capsulehost.Limits{WriteBytes: capsulehost.Unlimited},
 			})
 			if err != nil {
 				b.Fatal(err)
 			}
 		})
-		b.Run(strings.ReplaceAll(c.action, " ", "-")+"/bare", func(b *testing.B) {
-			if err := c.bare(b.N); err != nil {
+		b.Run(name+"/wasi", func(b *testing.B) { ours(b, i) })
+		b.Run(name+"/wazero-mount", func(b *testing.B) { wazeros(b, i) })
+		b.Run(name+"/bare", func(b *testing.B) {
+			if err := w.bare(dir, b.N); err != nil {
 				b.Fatal(err)
 			}
 		})
+	}
+}
+
+// wasiBench makes a runtime of wazero with the WASI that setup gives it, and
+// returns a function that runs a workload in it.
+func wasiBench(b *testing.B, setup func(context.Context, wazero.Runtime) (context.Context, wazero.ModuleConfig)) func(b *testing.B, what int) {
+	b.Helper()
+	ctx := context.Background()
+	rt := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCloseOnContextDone(true))
+	b.Cleanup(func() { rt.Close(ctx) })
+	ctx, config := setup(ctx, rt)
+	mod, err := rt.InstantiateWithConfig(ctx, cGuest(b, "bench_wasi/bench.c"), config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	bench := mod.ExportedFunction("bench")
+	return func(b *testing.B, what int) {
+		if _, err := bench.Call(ctx, uint64(what), uint64(b.N)); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 
@@ -124,8 +193,8 @@ func repeat(n int, do func(i int) error) error {
 	return nil
 }
 
-// BenchmarkRun is the start and end of a small guest of a compiled module.
-func BenchmarkRun(b *testing.B) {
+// BenchmarkGuestRun is the start and end of a small guest of a compiled module.
+func BenchmarkGuestRun(b *testing.B) {
 	g := newMisbehave(b, capsulehost.Options{})
 	for b.Loop() {
 		if _, err := g.run(context.Background(), "nothing", nil, capsulehost.Limits{}); err != nil {
@@ -134,8 +203,8 @@ func BenchmarkRun(b *testing.B) {
 	}
 }
 
-// BenchmarkParallel is many small guests at once.
-func BenchmarkParallel(b *testing.B) {
+// BenchmarkGuestParallel is many small guests at once.
+func BenchmarkGuestParallel(b *testing.B) {
 	g := newMisbehave(b, capsulehost.Options{})
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -145,5 +214,3 @@ func BenchmarkParallel(b *testing.B) {
 		}
 	})
 }
-
-var _ vfs.Gate = grants{}

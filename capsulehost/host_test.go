@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -282,8 +283,22 @@ func TestCompileErrors(t *testing.T) {
 func TestCache(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	wasm := cGuest(t, "misbehave/misbehave.c")
-	for range 2 {
+	files := func() (l []string) {
+		err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				l = append(l, path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		return l
+	}
+	var first []string
+	for round := range 2 {
 		h := newHost(t, capsulehost.Options{CacheDir: dir})
+		before := len(files())
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
@@ -297,18 +312,13 @@ func TestCache(t *testing.T) {
 			})
 		}
 		wg.Wait()
-	}
-	files := 0
-	filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil {
-			t.Error(err)
-		} else if !d.IsDir() {
-			files++
+		if round == 0 {
+			if first = files(); len(first) != before+1 {
+				t.Errorf("the cache holds %d files, and before it compiled %d", len(first), before)
+			}
+		} else if l := files(); !slices.Equal(l, first) {
+			t.Errorf("the cache holds %q, and held %q", l, first)
 		}
-		return nil
-	})
-	if files != 1 {
-		t.Errorf("the cache holds %d files", files)
 	}
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
 		t.Error(info.Mode(), err)

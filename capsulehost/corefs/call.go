@@ -17,10 +17,10 @@ const (
 	smallAlign   = 4
 	smallPayload = 4
 
-	u64Result  = 24 // result<u64, error-code>
-	statResult = 96 // result<file-stat, error-code>
-	wideAlign  = 8
-	widePaylod = 8
+	u64Result   = 24 // result<u64, error-code>
+	statResult  = 96 // result<file-stat, error-code>
+	wideAlign   = 8
+	widePayload = 8
 )
 
 // call is one call of a guest: its parameters, and where its result goes.
@@ -33,6 +33,7 @@ type call struct {
 
 	ret     uint32 // the result
 	payload uint32 // and its payload
+	entered bool   // it has a slot
 }
 
 // u32 is parameter i. The upper half of the stack's slot is not part of it.
@@ -55,20 +56,23 @@ func (c *call) small(i int) {
 
 func (c *call) wide(i int, size uint32) {
 	c.ret = c.u32(i)
-	c.payload = c.ret + widePaylod
+	c.payload = c.ret + widePayload
 	c.mem.Record(c.ret, size, wideAlign)
 }
 
-// do runs an operation in a slot. A call from within another one, which an
-// allocator can make, has the other's slot.
-func (c *call) do(op func() error) error {
-	if c.in.depth == 1 {
-		if err := c.in.Slots.Enter(c.ctx); err != nil {
-			return err
-		}
-		defer c.in.Slots.Leave()
+// enter takes a slot for the call, until it ends. If there is none, it stores
+// the error as the result and the call is over. A call from within another one,
+// which an allocator can make, has the other's slot.
+func (c *call) enter() bool {
+	if c.in.depth > 1 {
+		return true
 	}
-	return op()
+	if err := c.in.Slots.Enter(c.ctx); err != nil {
+		c.fail(err)
+		return false
+	}
+	c.entered = true
+	return true
 }
 
 // fail stores an error as the result.

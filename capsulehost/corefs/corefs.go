@@ -26,7 +26,8 @@ type Instance struct {
 	Batch *guest.Batch // for lists of strings; may be nil
 
 	mem   *guest.Memory
-	depth int // calls under way: more than one where an allocator calls the host
+	depth int  // calls under way: more than one where an allocator calls the host
+	outer call // the first of them
 }
 
 // Close closes the files that the guest left open.
@@ -74,9 +75,20 @@ func hostFunc(f Function) api.GoModuleFunc {
 		if in.mem == nil {
 			in.mem = guest.Bind(mod, in.Batch)
 		}
-		c := call{ctx: ctx, in: in, fs: in.FS, mem: in.mem, args: stack}
-		in.depth++
-		defer func() { in.depth-- }()
-		f.call(&c)
+		c := &in.outer
+		if in.depth++; in.depth > 1 {
+			c = new(call)
+		}
+		*c = call{ctx: ctx, in: in, fs: in.FS, mem: in.mem, args: stack}
+		defer c.leave()
+		f.call(c)
 	}
+}
+
+// leave ends a call, also one that traps.
+func (c *call) leave() {
+	if c.entered {
+		c.in.Slots.Leave()
+	}
+	c.in.depth--
 }

@@ -42,183 +42,166 @@ func fsOpen(c *call) {
 	if mode > uint32(fsapi.ModeReadWrite) {
 		guest.Trap("%d is no open-mode", mode)
 	}
-	var id uint32
-	err := c.do(func() (err error) {
-		id, err = c.fs.Open(c.ctx, path, fsapi.OpenMode(mode))
-		return err
-	})
-	c.u32Result(id, err)
+	if c.enter() {
+		c.u32Result(c.fs.Open(c.ctx, path, fsapi.OpenMode(mode)))
+	}
 }
 
 func fsExists(c *call) {
 	c.small(2)
-	path := c.path(0)
-	var there bool
-	err := c.do(func() (err error) {
-		there, err = c.fs.Exists(c.ctx, path)
-		return err
-	})
-	c.bool(there, err)
+	if path := c.path(0); c.enter() {
+		c.bool(c.fs.Exists(c.ctx, path))
+	}
 }
 
 func fsMkdir(c *call) {
 	c.small(2)
-	path := c.path(0)
-	c.unit(c.do(func() error { return c.fs.Mkdir(c.ctx, path) }))
+	if path := c.path(0); c.enter() {
+		c.unit(c.fs.Mkdir(c.ctx, path))
+	}
 }
 
 func fsMkdirAll(c *call) {
 	c.small(2)
-	path := c.path(0)
-	c.unit(c.do(func() error { return c.fs.MkdirAll(c.ctx, path) }))
+	if path := c.path(0); c.enter() {
+		c.unit(c.fs.MkdirAll(c.ctx, path))
+	}
 }
 
 func fsReaddir(c *call) {
 	c.small(2)
-	path := c.path(0)
-	var names []string
-	err := c.do(func() (err error) {
-		names, err = c.fs.ReadDir(c.ctx, path)
-		return err
-	})
-	c.strings(names, err)
+	if path := c.path(0); c.enter() {
+		c.strings(c.fs.ReadDir(c.ctx, path))
+	}
 }
 
-func fsStat(c *call)        { c.statPath(true) }
-func fsStatSymlink(c *call) { c.statPath(false) }
-
-func (c *call) statPath(follow bool) {
+func fsStat(c *call) {
 	c.wide(2, statResult)
-	path := c.path(0)
-	var s fsapi.Stat
-	err := c.do(func() (err error) {
-		s, err = c.fs.Stat(c.ctx, path, follow)
-		return err
-	})
-	c.stat(s, err)
+	if path := c.path(0); c.enter() {
+		c.stat(c.fs.Stat(c.ctx, path, true))
+	}
+}
+
+func fsStatSymlink(c *call) {
+	c.wide(2, statResult)
+	if path := c.path(0); c.enter() {
+		c.stat(c.fs.Stat(c.ctx, path, false))
+	}
 }
 
 func fsUnlink(c *call) {
 	c.small(2)
-	path := c.path(0)
-	c.unit(c.do(func() error { return c.fs.Unlink(c.ctx, path) }))
+	if path := c.path(0); c.enter() {
+		c.unit(c.fs.Unlink(c.ctx, path))
+	}
 }
 
 func readFile(c *call) {
 	c.small(2)
-	path, dst := c.path(0), c.mem.NewList(c.ctx)
-	err := c.do(func() error { return c.fs.ReadFile(c.ctx, path, dst) })
-	c.list(dst, err)
+	if path := c.path(0); c.enter() {
+		dst := c.mem.NewList(c.ctx)
+		c.list(dst, c.fs.ReadFile(c.ctx, path, dst))
+	}
 }
 
 func writeFile(c *call) {
 	c.small(4)
-	path, data := c.path(0), c.data(2)
-	c.unit(c.do(func() error { return c.fs.WriteFile(c.ctx, path, data) }))
+	if path, data := c.path(0), c.data(2); c.enter() {
+		c.unit(c.fs.WriteFile(c.ctx, path, data))
+	}
 }
 
 func fsAppend(c *call) {
 	c.small(4)
-	path, data := c.path(0), c.data(2)
-	c.unit(c.do(func() error { return c.fs.Append(c.ctx, path, data) }))
+	if path, data := c.path(0), c.data(2); c.enter() {
+		c.unit(c.fs.Append(c.ctx, path, data))
+	}
 }
 
 func fsCopy(c *call) {
 	c.small(4)
-	src, dst := c.path(0), c.path(2)
-	c.unit(c.do(func() error { return c.fs.Copy(c.ctx, src, dst) }))
+	if src, dst := c.path(0), c.path(2); c.enter() {
+		c.unit(c.fs.Copy(c.ctx, src, dst))
+	}
 }
 
 func fsRename(c *call) {
 	c.small(4)
-	src, dst := c.path(0), c.path(2)
-	c.unit(c.do(func() error { return c.fs.Rename(c.ctx, src, dst) }))
+	if src, dst := c.path(0), c.path(2); c.enter() {
+		c.unit(c.fs.Rename(c.ctx, src, dst))
+	}
 }
 
 func fsRemoveDirAll(c *call) {
 	c.wide(2, u64Result)
-	path := c.path(0)
-	var n uint64
-	err := c.do(func() (err error) {
-		n, err = c.fs.RemoveDirAll(c.ctx, path)
-		return err
-	})
-	c.u64Result(n, err)
+	if path := c.path(0); c.enter() {
+		c.u64Result(c.fs.RemoveDirAll(c.ctx, path))
+	}
 }
 
 func fsCanonicalize(c *call) {
 	c.small(2)
-	path := c.path(0)
-	var s string
-	err := c.do(func() (err error) {
-		s, err = c.fs.Canonicalize(c.ctx, path)
-		return err
-	})
-	c.string(s, err)
+	if path := c.path(0); c.enter() {
+		c.string(c.fs.Canonicalize(c.ctx, path))
+	}
 }
 
 func fsReadLink(c *call) {
 	c.small(2)
-	path := c.path(0)
-	var s string
-	err := c.do(func() (err error) {
-		s, err = c.fs.ReadLink(c.ctx, path)
-		return err
-	})
-	c.string(s, err)
+	if path := c.path(0); c.enter() {
+		c.string(c.fs.ReadLink(c.ctx, path))
+	}
 }
 
 func fsHardLink(c *call) {
 	c.small(4)
-	src, link := c.path(0), c.path(2)
-	c.unit(c.do(func() error { return c.fs.HardLink(c.ctx, src, link) }))
+	if src, link := c.path(0), c.path(2); c.enter() {
+		c.unit(c.fs.HardLink(c.ctx, src, link))
+	}
 }
 
 func readAt(c *call) {
 	c.small(3)
-	id, off, n, dst := c.u32(0), c.args[1], c.u32(2), c.mem.NewList(c.ctx)
-	err := c.do(func() error { return c.fs.ReadAt(c.ctx, id, off, n, dst) })
-	c.list(dst, err)
+	if c.enter() {
+		dst := c.mem.NewList(c.ctx)
+		c.list(dst, c.fs.ReadAt(c.ctx, c.u32(0), c.args[1], c.u32(2), dst))
+	}
 }
 
 func writeAt(c *call) {
 	c.small(4)
-	id, off, data := c.u32(0), c.args[1], c.data(2)
-	var n int
-	err := c.do(func() (err error) {
-		n, err = c.fs.WriteAt(c.ctx, id, off, data)
-		return err
-	})
-	c.u32Result(uint32(n), err)
+	if data := c.data(2); c.enter() {
+		n, err := c.fs.WriteAt(c.ctx, c.u32(0), c.args[1], data)
+		c.u32Result(uint32(n), err)
+	}
 }
 
 func syncData(c *call) {
 	c.small(1)
-	id := c.u32(0)
-	c.unit(c.do(func() error { return c.fs.Sync(c.ctx, id, true) }))
+	if c.enter() {
+		c.unit(c.fs.Sync(c.ctx, c.u32(0), true))
+	}
 }
 
 func syncAll(c *call) {
 	c.small(1)
-	id := c.u32(0)
-	c.unit(c.do(func() error { return c.fs.Sync(c.ctx, id, false) }))
+	if c.enter() {
+		c.unit(c.fs.Sync(c.ctx, c.u32(0), false))
+	}
 }
 
 func handleStat(c *call) {
 	c.wide(1, statResult)
-	id := c.u32(0)
-	var s fsapi.Stat
-	err := c.do(func() (err error) {
-		s, err = c.fs.StatHandle(c.ctx, id)
-		return err
-	})
-	c.stat(s, err)
+	if c.enter() {
+		c.stat(c.fs.StatHandle(c.ctx, c.u32(0)))
+	}
 }
 
 func setLen(c *call) {
 	c.small(2)
-	id, size := c.u32(0), c.args[1]
-	c.unit(c.do(func() error { return c.fs.SetLen(c.ctx, id, size) }))
+	if c.enter() {
+		c.unit(c.fs.SetLen(c.ctx, c.u32(0), c.args[1]))
+	}
 }
 
 // drop has no result to report in: an id that is not live is nothing to drop,
