@@ -232,6 +232,12 @@ func (fs *FS) makeCopy(ctx context.Context, n *node, limit int64) (_ *copied, er
 		return nil, err
 	}
 	tfd, tname := c.target(fs)
+	if limit >= 0 && limit < c.attr.Size {
+		// The copy is the truncated file already, its time too.
+		if err := at.SetTimes(tfd, tname, nil, &unix.Timespec{Nsec: unix.UTIME_NOW}); err != nil {
+			return nil, err
+		}
+	}
 	if err := fs.ly.setIno(tfd, tname, ino); err != nil {
 		return nil, err
 	}
@@ -307,6 +313,7 @@ func (fs *FS) publishCopy(n *node, l link, c *copied) (bool, error) {
 	if err := fs.makeImpure(p, fd); err != nil {
 		return false, err
 	}
+	fs.step("copyup.impure")
 	tfd, tname := c.target(fs)
 	_, id, err := at.Stat(tfd, tname)
 	if err != nil {
@@ -414,9 +421,11 @@ func (fs *FS) publishIndexed(n *node, c *copied) error {
 func (fs *FS) becomeIndexedLocked(n *node, c *copied, links int32) error {
 	n.idx, n.dir, n.name = c.idx, fs.hard.home(c.idx), c.idx
 	n.nlAdj += int32(c.attr.Nlink) - links
+	fs.step("copyup.counting")
 	if err := fs.setNlinkLocked(n); err != nil {
 		return err
 	}
+	fs.step("copyup.counted")
 	at.Unlink(fs.ly.links, countPrefix+c.idx, 0) // the mark counts from now on
 	return nil
 }

@@ -150,6 +150,7 @@ func (fs *FS) makeIn(ctx context.Context, p *node, name string, s *spec) (*node,
 	if err != nil {
 		return nil, vfs.Attr{}, nil, err
 	}
+	fs.step("make.here")
 	if opaque && !white && !foreign {
 		if err := fs.ly.setOpaque(fd, name); err != nil {
 			at.Unlink(fd, name, unix.AT_REMOVEDIR)

@@ -1,5 +1,8 @@
 package overlay
 
+// SetStep has f called at the points between two states on disk.
+func (o *Options) SetStep(f func(string)) { o.step = f }
+
 // NodesHeld returns how many nodes are in memory, and how many of them callers
 // hold a reference to or have open.
 func (fs *FS) NodesHeld() (all, held int) {

@@ -322,6 +322,7 @@ func (r *renaming) prepare(n, dir *node, fd int, name string, to *node, toFD int
 		}
 		n.d.opaque = true
 	}
+	fs.step("rename.marked")
 	if n.ino.Load() != fs.devs.ino(n.real) || n.isDir() && len(n.d.lowers) > 0 {
 		return fs.makeImpure(to, toFD)
 	}

@@ -235,7 +235,9 @@ func (w *whiteouts) make(fs *FS, dirfd int, name string) error {
 // whiteoutTmp makes a whiteout in scratch and returns its name.
 func (fs *FS) whiteoutTmp() (string, error) {
 	name := fs.tmpName()
-	return name, fs.white.make(fs, fs.ly.scratch, name)
+	err := fs.white.make(fs, fs.ly.scratch, name)
+	fs.step("whiteout.made")
+	return name, err
 }
 
 // discard removes an object from scratch that is not needed any more. What
