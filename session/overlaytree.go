@@ -173,6 +173,6 @@ func notesOf(notes []overlay.Note) []Note {
 }
 
 func (t *overlayTree) discard(ctx context.Context, req DiscardRequest, sink StepSink) (StepResult, error) {
-	rep, err := t.ov.Discard(ctx, overlay.DiscardOptions{Paths: plainPaths(req.Paths), Progress: progressTo(sink)})
+	rep, err := t.ov.Discard(ctx, plainPaths(req.Paths))
 	return t.report(rep, sink, err)
 }

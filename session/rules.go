@@ -1,31 +1,79 @@
 package session
 
 import (
+	"cmp"
+	"errors"
+	"path/filepath"
+
 	"github.com/astridfs/astridfs/boundary/gate"
 	"github.com/astridfs/astridfs/capsulehost"
+	"github.com/astridfs/astridfs/capsulehost/manifest"
 	"github.com/astridfs/astridfs/session/fault"
 )
 
 // rules returns what a capsule may do: the grants of the request, else those of
-// its manifest, else the workspace and tmp; and its limits.
+// its manifest, else the workspace and tmp; and its limits, each the request's
+// or the manifest's.
 func rules(req *RunRequest) (*gate.Grants, capsulehost.Limits, error) {
-	limits := capsulehost.Limits{
-		WriteBytes: req.Limits.WriteBytes, FileCount: req.Limits.Files, WallTime: req.Timeout,
-		MemoryPages: uint32(min((req.Limits.Memory+capsulehost.PageSize-1)/capsulehost.PageSize, 1<<16)),
-	}
-	if len(req.FSRead)+len(req.FSWrite) > 0 {
-		g, err := gate.Parse(req.FSRead, req.FSWrite)
-		if err != nil {
-			return nil, limits, fault.New(fault.Usage, `a grant is "*", or a path that begins with workspace://, cwd://, home:// or tmp://`, "%w", err)
-		}
-		return g, limits, nil
-	}
+	var m *manifest.Manifest
+	limits := manifest.Limits{Files: req.Limits.Files, WriteBytes: req.Limits.WriteBytes, Memory: req.Limits.Memory, Time: req.Timeout}
 	if req.Manifest != nil {
-		g, err := Grants(req.ManifestName, req.Manifest)
-		return g, limits, err
+		var err error
+		if m, err = parseManifest(req.ManifestName, req.Manifest); err != nil {
+			return nil, capsulehost.Limits{}, err
+		}
+		limits.Files = cmp.Or(limits.Files, m.Limits.Files)
+		limits.WriteBytes = cmp.Or(limits.WriteBytes, m.Limits.WriteBytes)
+		limits.Memory = cmp.Or(limits.Memory, m.Limits.Memory)
+		limits.Time = cmp.Or(limits.Time, m.Limits.Time)
 	}
-	// Nothing said: what a session is for, and no more.
-	every := []string{"workspace://", "tmp://"}
-	g, err := gate.Parse(every, every)
-	return g, limits, err
+	grants, err := grantsOf(req, m)
+	return grants, capsulehost.Limits{
+		WriteBytes: limits.WriteBytes, FileCount: limits.Files, WallTime: limits.Time,
+		MemoryPages: pages(limits.Memory),
+	}, err
+}
+
+// pages returns how many pages of memory hold that many bytes.
+func pages(bytes uint64) uint32 {
+	const most = 1 << 16 // what a guest can address
+	return uint32(min(bytes/capsulehost.PageSize+min(bytes%capsulehost.PageSize, 1), most))
+}
+
+func grantsOf(req *RunRequest, m *manifest.Manifest) (*gate.Grants, error) {
+	read, write := req.FSRead, req.FSWrite
+	if len(read)+len(write) == 0 {
+		if m == nil {
+			// Nothing said: what a session is for, and no more.
+			read = []string{"workspace://", "tmp://"}
+			write = read
+		} else {
+			c := m.For(filepath.Base(req.Name))
+			read, write = c.Read, c.Write
+		}
+	}
+	g, err := gate.Parse(read, write)
+	if err != nil {
+		return nil, fault.New(fault.Usage, `a grant is "*", or a path that begins with workspace://, cwd://, home:// or tmp://`, "%w", err)
+	}
+	return g, nil
+}
+
+func parseManifest(name string, data []byte) (*manifest.Manifest, error) {
+	m, err := manifest.Parse(name, data, gate.Validate)
+	var e *manifest.Error
+	if errors.As(err, &e) {
+		return nil, fault.New(fault.Failed, "correct the manifest", "%w", err)
+	}
+	return m, err
+}
+
+// Grants reads the capabilities of a manifest (Capsule.toml). name is the
+// file's, for messages.
+func Grants(name string, data []byte) (*gate.Grants, error) {
+	m, err := parseManifest(name, data)
+	if err != nil {
+		return nil, err
+	}
+	return grantsOf(&RunRequest{}, m)
 }

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -17,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/astridfs/astridfs/capsulehost/manifest"
 	"github.com/astridfs/astridfs/session"
 	"github.com/astridfs/astridfs/session/fault"
 	"github.com/astridfs/astridfs/session/store"
@@ -26,7 +25,7 @@ const runName = "run"
 
 // Bounds of what is read to be sent along, in bytes.
 const (
-	maxManifest = 1 << 20
+	maxManifest = manifest.MaxSize
 	maxPayload  = 2 << 20
 )
 
@@ -198,31 +197,14 @@ func size(c *cli.Context, flag string) (uint64, error) {
 	if !c.IsSet(flag) {
 		return 0, nil
 	}
-	arg := c.String(flag)
-	bad := fault.New(fault.Usage, "give a number with B, KiB, MiB, GiB or TiB, 256MiB say", "--%s %q", flag, arg)
-	digits := strings.TrimRight(arg, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
-	n, err := strconv.ParseUint(digits, 10, 64)
-	if err != nil || n == 0 {
-		return 0, bad
+	n, err := manifest.Size(c.String(flag))
+	if err == nil && n == 0 {
+		err = errors.New("it is zero")
 	}
-	shift := 0
-	switch strings.ToLower(strings.TrimSpace(arg[len(digits):])) {
-	case "", "b":
-	case "k", "kib":
-		shift = 10
-	case "m", "mib":
-		shift = 20
-	case "g", "gib":
-		shift = 30
-	case "t", "tib":
-		shift = 40
-	default:
-		return 0, bad
+	if err != nil {
+		return 0, fault.New(fault.Usage, "give a number with B, KiB, MiB or GiB, 256MiB say", "--%s %q: %w", flag, c.String(flag), err)
 	}
-	if n > math.MaxUint64>>shift {
-		return 0, bad
-	}
-	return n << shift, nil
+	return n, nil
 }
 
 // settled is how long a file must not have been changed for its identity to
