@@ -67,22 +67,26 @@ func Instantiate(ctx context.Context, rt wazero.Runtime) (api.Closer, error) {
 }
 
 func hostFunc(f Function) api.GoModuleFunc {
-	return func(ctx context.Context, mod api.Module, stack []uint64) {
-		in, _ := ctx.Value(instanceKey{}).(*Instance)
-		if in == nil {
-			guest.Trap("%s is not provided to this guest", ModuleName)
-		}
-		if in.mem == nil {
-			in.mem = guest.Bind(mod, in.Batch)
-		}
-		c := &in.outer
-		if in.depth++; in.depth > 1 {
-			c = new(call)
-		}
-		*c = call{ctx: ctx, in: in, fs: in.FS, mem: in.mem, args: stack}
-		defer c.leave()
-		f.call(c)
+	return func(ctx context.Context, mod api.Module, stack []uint64) { Call(ctx, f, mod, stack) }
+}
+
+// Call makes one call of a guest: mod is the guest, stack holds the parameters.
+// It panics with a *guest.Fault where the guest is to be trapped.
+func Call(ctx context.Context, f Function, mod api.Module, stack []uint64) {
+	in, _ := ctx.Value(instanceKey{}).(*Instance)
+	if in == nil {
+		guest.Trap("%s is not provided to this guest", ModuleName)
 	}
+	if in.mem == nil {
+		in.mem = guest.Bind(mod, in.Batch)
+	}
+	c := &in.outer
+	if in.depth++; in.depth > 1 {
+		c = new(call)
+	}
+	*c = call{ctx: ctx, in: in, fs: in.FS, mem: in.mem, args: stack}
+	defer c.leave()
+	f.call(c)
 }
 
 // leave ends a call, also one that traps.
