@@ -55,12 +55,12 @@ type principal struct {
 // Own makes this process the owner of a session and opens it. The error is
 // store.ErrLocked while another process owns it. Dead mounts of a killed owner
 // are taken away first and reported through opt.Log.
-func Own(ctx context.Context, st *store.Store, disk *store.Session, opt Options) (o *Owner, err error) {
+func Own(ctx context.Context, st *store.Store, disk *store.Session, opt Options) (_ *Owner, err error) {
 	lock, err := disk.Lock(opt.Command)
 	if err != nil {
 		return nil, err
 	}
-	o = &Owner{
+	o := &Owner{
 		store: st, disk: disk, opt: opt, lock: lock,
 		principals: map[string]*principal{}, unmounts: make(chan unmountCall),
 	}
