@@ -133,37 +133,35 @@ func (f *FS) examineFile(ctx context.Context, r *rules, node vfs.NodeID, a *vfs.
 	if err != nil || c == hidden {
 		return c, err
 	}
-	for range 8 {
+	err = f.whileMoving(ctx, func() error {
 		path, err := f.FS.Path(ctx, node)
 		if errors.Is(err, syscall.ENOENT) {
-			return c, nil // without a name it is judged by its identity alone
+			return nil // without a name it is judged by its identity alone
 		}
 		if err != nil {
-			return 0, err
+			return err
 		}
 		i := strings.LastIndexByte(path, '/')
 		s, _, err := f.descend(ctx, r, path[:max(i, 0)])
-		if err == errMoved {
-			continue
-		}
 		if err != nil {
-			return 0, err
+			return err
 		}
 		name := path[i+1:]
 		switch hides, _ := s.rules.Match(name, false); {
 		case hides:
-			return hidden, nil
+			c = hidden
 		case name == ignore.FileName:
-			return ignoreFile, nil
+			c = ignoreFile
 		}
-		return c, nil
-	}
-	return 0, syscall.ESTALE
+		return nil
+	})
+	return c, err
 }
 
 // Hidden tells whether the rules hide a path below the root, names joined by
 // '/', and which one does. Nothing need be there: for what is to be written
-// elsewhere, a commit for instance.
+// elsewhere, a commit for instance. The caller sees to it that no directory is
+// renamed meanwhile.
 //
 // Errnos: those of Lookup.
 func (f *FS) Hidden(ctx context.Context, path string, isDir bool) (bool, *ignore.Rule, error) {

@@ -40,56 +40,57 @@ func (s stamp) after(t vfs.Timespec) bool {
 	return s.ctime.Sec > t.Sec || s.ctime.Sec == t.Sec && s.ctime.Nsec > t.Nsec
 }
 
-func (o *ownFile) interrupted() bool { return vfs.Errno(o.err) == syscall.EINTR }
-
 // load reads the ignore file of the directory node, which is at path; known is
 // what it was when it was read last, or nil.
-func (f *FS) load(ctx context.Context, node vfs.NodeID, path string, known *ownFile) *ownFile {
-	var o *ownFile
+//
+// Errors: those of Lookup, whereupon nothing else could be found in the
+// directory either; EINTR.
+func (f *FS) load(ctx context.Context, node vfs.NodeID, path string, known *ownFile) (o *ownFile, err error) {
 	for range 16 {
-		o = f.loadOnce(ctx, node, path, known)
+		o, err = f.loadOnce(ctx, node, path, known)
+		if err != nil {
+			return nil, err
+		}
 		switch vfs.Errno(o.err) {
 		case syscall.ESTALE, syscall.ENOENT: // another file took its place meanwhile
+		case syscall.EINTR:
+			return nil, o.err
 		default:
-			return o
+			return o, nil
 		}
 	}
-	return o
+	return o, nil
 }
 
-func (f *FS) loadOnce(ctx context.Context, node vfs.NodeID, path string, known *ownFile) *ownFile {
+func (f *FS) loadOnce(ctx context.Context, node vfs.NodeID, path string, known *ownFile) (*ownFile, error) {
 	e, err := f.FS.Lookup(ctx, node, ignore.FileName)
 	if vfs.Errno(err) == syscall.ENOENT {
-		return &ownFile{}
+		return &ownFile{}, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	file := ignore.FileName
 	if path != "" {
 		file = path + "/" + ignore.FileName
 	}
-	if err != nil {
-		return f.unusable(stamp{}, file, err)
-	}
 	defer f.FS.Forget(e.Node, 1)
 	st := stampOf(&e.Attr)
 	if known != nil && known.err == nil && known.stamp == st {
-		return known
+		return known, nil
 	}
 	if st.after(vfs.TimespecOf(time.Now().Add(-settle))) {
 		st = stamp{ctime: st.ctime}
 	}
 	text, err := f.read(ctx, &e)
 	if err != nil {
-		return f.unusable(st, file, err)
+		return &ownFile{list: f.closed, stamp: st, err: fmt.Errorf("%s: %w", file, err)}, nil
 	}
 	list, err := ignore.Parse(file, text)
 	if err != nil {
-		return &ownFile{list: f.closed, stamp: st, err: err}
+		return &ownFile{list: f.closed, stamp: st, err: err}, nil
 	}
-	return &ownFile{list: list, stamp: st}
-}
-
-func (f *FS) unusable(st stamp, file string, err error) *ownFile {
-	return &ownFile{list: f.closed, stamp: st, err: fmt.Errorf("%s: %w", file, err)}
+	return &ownFile{list: list, stamp: st}, nil
 }
 
 // read returns the contents of an ignore file, up to one byte more than it may

@@ -45,6 +45,10 @@ type FS struct {
 	watch   vfs.Watchers
 	unwatch func()
 
+	renaming, renamed atomic.Int64 // how many renames began and ended
+
+	watching atomic.Int64 // how many are in watch
+
 	rules   atomic.Pointer[rules]
 	expired atomic.Int64 // now of the last Expire: what was looked at before is old
 
@@ -79,10 +83,15 @@ func New(below vfs.FS, opt Options) (*FS, error) {
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.rules.Store(newRules(0, make(map[string]*ignore.List)))
-	if own := f.load(f.ctx, vfs.RootID, "", nil); own.err != nil {
-		f.cancel()
-		return nil, own.err
+	own, err := f.load(f.ctx, vfs.RootID, "", nil)
+	if err == nil {
+		err = own.err
 	}
+	if err != nil {
+		f.cancel()
+		return nil, err
+	}
+	f.rules.Load().found("", own.list)
 	f.unwatch = below.Watch((*belowWatcher)(f))
 	return f, nil
 }
@@ -102,9 +111,14 @@ func (f *FS) Close() error {
 // Watch implements vfs.FS.
 func (f *FS) Watch(inv vfs.Invalidator) (stop func()) {
 	below, own := f.FS.Watch(inv), f.watch.Watch(inv)
+	f.watching.Add(1)
+	var once sync.Once
 	return func() {
-		below()
-		own()
+		once.Do(func() {
+			f.watching.Add(-1)
+			below()
+			own()
+		})
 	}
 }
 

@@ -148,9 +148,9 @@ func (w *linkWalk) entry(ctx context.Context, node vfs.NodeID, path string, d *i
 	if e.Attr.IsDir() {
 		var own *ignore.List
 		if !x.hidden {
-			file := w.fs.load(ctx, e.Node, path, nil)
-			if file.interrupted() {
-				return file.err
+			file, err := w.fs.load(ctx, e.Node, path, nil)
+			if err != nil {
+				return w.fs.skip(path, err)
 			}
 			own = file.list
 			w.rules.found(path, own)

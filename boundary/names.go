@@ -184,7 +184,9 @@ func (f *FS) Rename(ctx context.Context, oldParent vfs.NodeID, oldName string, n
 	if !a.Same(b) {
 		return f.refuseRename(ctx, oldParent, oldName, newParent, newName, flags)
 	}
+	f.renaming.Add(1)
 	err = f.FS.Rename(ctx, oldParent, oldName, newParent, newName, flags)
+	f.renamed.Add(1)
 	if err == nil {
 		from.rules.moved(from.dir.child(oldName), to.dir.child(newName), flags&vfs.Exchange != 0)
 	}

@@ -37,6 +37,7 @@ func TestNoRaceReveals(t *testing.T) {
 		rec := newRecorder()
 		defer v.fs.Watch(rec)()
 		var stop atomic.Bool
+		var done atomic.Int64
 		var hosts, guests sync.WaitGroup
 		hosts.Go(func() {
 			for i := 0; !stop.Load(); i++ {
@@ -47,14 +48,14 @@ func TestNoRaceReveals(t *testing.T) {
 				if err := os.Rename(file+".new", file); err != nil {
 					v.Error(err)
 				}
-				time.Sleep(2 * time.Millisecond)
+				time.Sleep(20 * time.Millisecond)
 			}
 		})
 		for g := range 4 {
 			guests.Go(func() {
 				rnd := rand.New(rand.NewPCG(uint64(g), 7))
-				for range 1500 {
-					v.guest(rnd)
+				for range 600 {
+					v.guest(rnd, &done)
 				}
 			})
 		}
@@ -70,6 +71,9 @@ func TestNoRaceReveals(t *testing.T) {
 				}
 			}
 		}
+		if done.Load() < 100 {
+			v.Errorf("only %d operations were done", done.Load())
+		}
 		if n != 10 {
 			v.Errorf("%d secrets are left of 10", n)
 		}
@@ -77,23 +81,15 @@ func TestNoRaceReveals(t *testing.T) {
 }
 
 // guest does one thing at random.
-func (v *view) guest(rnd *rand.Rand) {
-	dirs := []string{"", "a", "b", "c", "c/d", "e", "e/x", "e/f", "e/f/g", "n1", "n2", "a/n1", "e/n1"}
-	names := []string{"secret", "secretdir", "file", "n1", "n2", "a", "e", "x", "d"}
-	a, err := vfs.Walk(v.ctx, v.fs, vfs.RootID, dirs[rnd.IntN(len(dirs))], vfs.Follow)
-	if err != nil {
-		return
-	}
+func (v *view) guest(rnd *rand.Rand, done *atomic.Int64) {
+	a, from, ok1 := v.anyPlace(rnd)
 	defer a.Release()
-	b, err := vfs.Walk(v.ctx, v.fs, vfs.RootID, dirs[rnd.IntN(len(dirs))], vfs.Follow)
-	if err != nil {
-		return
-	}
+	b, to, ok2 := v.anyPlace(rnd)
 	defer b.Release()
-	if !a.Exists() || !b.Exists() {
+	if !ok1 || !ok2 {
 		return
 	}
-	from, to := names[rnd.IntN(len(names))], names[rnd.IntN(len(names))]
+	var err error
 	d1, d2 := a.Entry.Node, b.Entry.Node
 	var used []string
 	switch rnd.IntN(8) {
@@ -120,8 +116,45 @@ func (v *view) guest(rnd *rand.Rand) {
 		v.browse(d1)
 		return
 	}
+	if err == nil {
+		done.Add(1)
+	}
 	if err == nil && (slices.Contains(used, "secret") || slices.Contains(used, "secretdir")) {
 		v.Errorf("done: %q in %q, %q", used, a.Path, b.Path)
+	}
+}
+
+// anyPlace goes down from the root by directories that it finds, and returns the
+// last of them and a name, of what is there or not.
+func (v *view) anyPlace(rnd *rand.Rand) (t vfs.Target, name string, ok bool) {
+	path := ""
+	for {
+		var err error
+		if t, err = vfs.Walk(v.ctx, v.fs, vfs.RootID, path, vfs.Follow); err != nil || !t.Entry.Attr.IsDir() {
+			return t, "", false
+		}
+		names := []string{"secret", "secretdir", "file", "n1", "n2", "a", "e"}
+		dirs := []string{}
+		if h, err := v.fs.OpenDir(v.ctx, t.Entry.Node); err == nil {
+			err = h.ReadDir(v.ctx, 0, func(de vfs.DirEntry) bool {
+				if de.Name[0] != '.' {
+					names = append(names, de.Name, de.Name)
+					if de.Type == unix.S_IFDIR || de.Type == unix.S_IFLNK {
+						dirs = append(dirs, de.Name)
+					}
+				}
+				return true
+			})
+			h.Close()
+			if err != nil {
+				return t, "", false
+			}
+		}
+		if len(dirs) == 0 || rnd.IntN(3) == 0 || strings.Count(path, "/") > 5 {
+			return t, names[rnd.IntN(len(names))], true
+		}
+		t.Release()
+		path += "/" + dirs[rnd.IntN(len(dirs))]
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -191,34 +192,56 @@ func (f *FS) locate(ctx context.Context, r *rules, node vfs.NodeID) (*dirState, 
 	if s := r.dir(node); s != nil && s.rules == nil && f.isFresh(s.parent.checked.Load(), f.now()) {
 		return f.enter(ctx, r, s.parent, node, s.name)
 	}
-	for range 8 {
+	var s *dirState
+	err := f.whileMoving(ctx, func() error {
 		path, err := f.FS.Path(ctx, node)
 		if errors.Is(err, syscall.ENOENT) {
 			err = errNameless
 		}
 		if err == nil {
-			var s *dirState
 			var last vfs.NodeID
-			if s, last, err = f.descend(ctx, r, path); err == nil && last == node {
-				return s, nil
-			} else if err == nil {
+			if s, last, err = f.descend(ctx, r, path); err == nil && last != node {
 				err = errMoved
 			}
 		}
 		if err != errMoved && err != errNameless {
-			return nil, err
+			return err
 		}
 		a, aerr := f.FS.GetAttr(ctx, node, nil)
 		switch {
 		case aerr != nil:
-			return nil, aerr
+			return aerr
 		case !a.IsDir():
-			return nil, syscall.ENOTDIR
-		case err == errNameless:
-			return nil, err
+			return syscall.ENOTDIR
 		}
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	return nil, syscall.ESTALE
+	return s, nil
+}
+
+// whileMoving calls try until it answers something else than errMoved. Between
+// asking for a path and going there, renames through the view can change it,
+// again and again. Without one, errMoved means that something else than the
+// view has moved the directory, which is ESTALE.
+func (f *FS) whileMoving(ctx context.Context, try func() error) error {
+	for still := 0; still < 8; {
+		ended := f.renamed.Load()
+		begun := f.renaming.Load()
+		if err := try(); err != errMoved {
+			return err
+		}
+		if ctx.Err() != nil {
+			return syscall.EINTR
+		}
+		if begun == ended && f.renaming.Load() == begun {
+			still++
+		}
+		runtime.Gosched()
+	}
+	return syscall.ESTALE
 }
 
 // descend goes from the root to the directory at path and returns its state and
@@ -289,9 +312,9 @@ func (f *FS) enter(ctx context.Context, r *rules, parent *dirState, node vfs.Nod
 	if old != nil {
 		known = old.file.Load()
 	}
-	file := f.load(ctx, node, path, known)
-	if file.interrupted() {
-		return nil, file.err
+	file, err := f.load(ctx, node, path, known)
+	if err != nil {
+		return nil, err
 	}
 	before := r.list(path)
 	changed := !file.list.Equal(before) && (before != nil || file.stamp.after(r.started))

@@ -23,7 +23,7 @@ func (f *FS) change(r *rules, path string, list *ignore.List) {
 	next := newRules(f.now(), r.lists())
 	next.found(path, list)
 	f.rules.Store(next)
-	if f.isClosed {
+	if f.isClosed || f.watching.Load() == 0 {
 		return
 	}
 	f.tellers.Add(1)
@@ -66,12 +66,11 @@ func (f *FS) Stale(ctx context.Context) (bool, error) {
 	for path, list := range lists {
 		var d *ignore.List
 		err := f.walkTo(ctx, path, func(node vfs.NodeID) error {
-			file := f.load(ctx, node, path, nil)
-			d = file.list
-			if file.interrupted() {
-				return file.err
+			file, err := f.load(ctx, node, path, nil)
+			if err == nil {
+				d = file.list
 			}
-			return nil
+			return err
 		})
 		switch vfs.Errno(err) {
 		case 0:
@@ -115,17 +114,12 @@ type teller struct {
 // changed, and not that of the directory alone.
 func (f *FS) tell(ctx context.Context, before map[string]*ignore.List, path string, all bool) error {
 	t := teller{f, before, all}
-	own := f.load(ctx, vfs.RootID, "", nil)
-	if own.interrupted() {
-		return own.err
-	}
-	was, is := ignore.NewDir(f.deny, before[""]), ignore.NewDir(f.deny, own.list)
-	err := t.down(ctx, vfs.RootID, "", path, was, is)
+	own, err := f.load(ctx, vfs.RootID, "", nil)
 	if err != nil {
 		return err
 	}
-	f.report(own.err)
-	return nil
+	was, is := ignore.NewDir(f.deny, before[""]), ignore.NewDir(f.deny, own.list)
+	return t.down(ctx, vfs.RootID, "", path, was, is)
 }
 
 // down goes from the directory node at path to the one at rest below it, and
@@ -155,9 +149,9 @@ func (t *teller) enter(ctx context.Context, node vfs.NodeID, path, name string, 
 		path += "/"
 	}
 	path += name
-	own := t.fs.load(ctx, e.Node, path, nil)
-	if own.interrupted() {
-		return own.err
+	own, err := t.fs.load(ctx, e.Node, path, nil)
+	if err != nil {
+		return t.fs.gone(err)
 	}
 	t.fs.rules.Load().found(path, own.list)
 	return fn(e.Node, path, was.Enter(name, t.before[path]), is.Enter(name, own.list))
