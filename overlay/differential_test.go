@@ -134,7 +134,7 @@ func differences(a, b map[string]string) string {
 }
 
 // seedTree fills a lower directory with a random tree whose times are old.
-func seedTree(t *testing.T, r *rand.Rand, dir string) {
+func seedTree(t *testing.T, r *rand.Rand, dir string, links bool) {
 	t.Helper()
 	var files []string
 	var fill func(p string, depth int)
@@ -150,7 +150,7 @@ func seedTree(t *testing.T, r *rand.Rand, dir string) {
 			case k < 6:
 				err = os.WriteFile(q, []byte("lower "+q[len(dir):]), 0o644)
 				files = append(files, q)
-			case k == 6 && len(files) > 0:
+			case k == 6 && len(files) > 0 && links:
 				err = os.Link(files[r.IntN(len(files))], q)
 			case k == 7:
 				err = os.Symlink("target", q)
@@ -231,23 +231,44 @@ func TestDifferential(t *testing.T) {
 	}
 	const perSeed = 200
 	for seed := first; seed < first+uint64(total/perSeed); seed++ {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { differential(t, seed, perSeed) })
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			lowers := 1 + int(seed%2)
+			mine, theirs := layers(t, lowers), layers(t, lowers)
+			rotated := seed%3 == 0
+			for i := range lowers {
+				seedTree(t, rand.New(rand.NewPCG(seed, uint64(i))), mine.Lower[i], !rotated)
+				seedTree(t, rand.New(rand.NewPCG(seed, uint64(i))), theirs.Lower[i], !rotated)
+			}
+			if !rotated {
+				differential(t, seed, perSeed, mine, theirs)
+				return
+			}
+			// What the two wrote becomes the topmost lower layer of a new one.
+			// There are no lower hard links then, of which the kernel might have
+			// copied up another name.
+			differential(t, seed, perSeed/2, mine, theirs)
+			if !t.Failed() {
+				differential(t, seed+1000, perSeed/2, rotate(t, mine), rotate(t, theirs))
+			}
+		})
 		if t.Failed() {
 			return
 		}
 	}
 }
 
-func differential(t *testing.T, seed uint64, count int) {
+// rotate returns the layers of an overlay above another one.
+func rotate(t *testing.T, old overlay.Options) overlay.Options {
+	t.Helper()
+	next := layers(t, 0)
+	next.Lower = append([]string{old.Upper}, old.Lower...)
+	return next
+}
+
+func differential(t *testing.T, seed uint64, count int, mine, theirs overlay.Options) {
 	every := 20 // operations between two comparisons of the trees
 	if os.Getenv("ASTRIDFS_DIFFERENTIAL_SEED") != "" {
 		every = 1
-	}
-	lowers := 1 + int(seed%2)
-	mine, theirs := layers(t, lowers), layers(t, lowers)
-	for i := range lowers {
-		seedTree(t, rand.New(rand.NewPCG(seed, uint64(i))), mine.Lower[i])
-		seedTree(t, rand.New(rand.NewPCG(seed, uint64(i))), theirs.Lower[i])
 	}
 	dir, unmount := kernelMount(t, theirs, ",index=on")
 	fs, err := overlay.Open(bg, mine)

@@ -446,7 +446,9 @@ func (fs *FS) statLower(l *ldir, fd int, name string) (a vfs.Attr, id at.Ident, 
 func (fs *FS) mergeLowers(lowers []*ldir, path string) ([]*ldir, error) {
 	var out []*ldir
 	for i := 0; i < len(lowers); i++ {
-		last := i == len(lowers)-1
+		// Not the end of lowers: a redirect can lead to a layer that the parent
+		// has nothing in.
+		last := lowers[i].layer == len(fs.ly.lowers)-1
 		l, stop, next, err := fs.lowerDir(lowers[i], path, last)
 		if err != nil {
 			return nil, err

@@ -35,7 +35,7 @@ func stress(t *testing.T, length time.Duration, idle int) {
 	vfstest.CheckLeaks(t)
 	opt := layers(t, 2)
 	for i := range opt.Lower {
-		seedTree(t, rand.New(rand.NewPCG(5, uint64(i))), opt.Lower[i])
+		seedTree(t, rand.New(rand.NewPCG(5, uint64(i))), opt.Lower[i], true)
 	}
 	opt.IdleNodes, opt.DirFDs = idle, 8
 	fs, err := overlay.Open(bg, opt)
