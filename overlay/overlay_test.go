@@ -1,0 +1,666 @@
+package overlay_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/overlay"
+	"github.com/astridfs/astridfs/vfs"
+)
+
+// bed is an overlay over one lower directory, used by path.
+type bed struct {
+	*testing.T
+	view
+	opt overlay.Options
+}
+
+// newBed opens an overlay over what seed makes in the lower directory.
+func newBed(t *testing.T, seed func(dir string), change ...func(*overlay.Options)) *bed {
+	t.Helper()
+	opt := layers(t, 1)
+	if seed != nil {
+		seed(opt.Lower[0])
+	}
+	for _, f := range change {
+		f(&opt)
+	}
+	return &bed{T: t, view: view{open(t, opt)}, opt: opt}
+}
+
+func (b *bed) ok(err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (b *bed) want(err error, want syscall.Errno) {
+	b.Helper()
+	if !errors.Is(err, want) {
+		b.Fatalf("got %v, want %v", err, want)
+	}
+}
+
+func (b *bed) lower(p string) string { return filepath.Join(b.opt.Lower[0], p) }
+func (b *bed) upper(p string) string { return filepath.Join(b.opt.Upper, p) }
+
+func (b *bed) stat(p string) vfs.Attr {
+	b.Helper()
+	a, err := b.lstat(p)
+	if err != nil {
+		b.Fatalf("lstat %s: %v", p, err)
+	}
+	return a
+}
+
+func (b *bed) read(p string) string {
+	b.Helper()
+	f, err := b.open(p, unix.O_RDONLY, 0)
+	b.ok(err)
+	defer f.close()
+	buf := make([]byte, 1<<16)
+	n, err := f.pread(buf, 0)
+	b.ok(err)
+	return string(buf[:n])
+}
+
+func (b *bed) contents(p, want string) {
+	b.Helper()
+	if got := b.read(p); got != want {
+		b.Fatalf("%s holds %q, want %q", p, got, want)
+	}
+}
+
+// upperEmpty tells that nothing has been copied up.
+func (b *bed) upperEmpty() {
+	b.Helper()
+	l, err := os.ReadDir(b.opt.Upper)
+	b.ok(err)
+	if len(l) > 0 {
+		b.Fatalf("the upper directory holds %v", l)
+	}
+}
+
+// reopen closes the overlay and opens it again.
+func (b *bed) reopen() {
+	b.Helper()
+	b.ok(b.FS.(*overlay.FS).Close())
+	b.FS = open(b.T, b.opt)
+}
+
+func put(t *testing.T, p, data string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(p, []byte(data), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenCopiesNothing(t *testing.T) {
+	b := newBed(t, func(d string) { put(t, d+"/a/f", "lower") })
+	for _, flags := range []int{unix.O_RDONLY, unix.O_WRONLY, unix.O_RDWR, unix.O_RDWR | unix.O_APPEND} {
+		f, err := b.open("a/f", flags, 0)
+		b.ok(err)
+		b.ok(f.close())
+	}
+	for _, err := range []error{
+		b.mkdir("a", 0o755), b.unlink("a/nothing"), b.rmdir("a"), b.unlink("a"), b.rename("a/nothing", "b", 0),
+		b.removexattr("a/f", "user.none"), b.setxattr("a/f", "user.none", "", unix.XATTR_REPLACE),
+		b.link("a/f", "a/f"), b.rename("a", "a/b", 0), b.rename("a/f", "a", 0), b.symlink("x", "a/f"),
+	} {
+		if err == nil {
+			t.Error("an operation succeeded that should not")
+		}
+	}
+	b.upperEmpty()
+	f, err := b.open("a/f", unix.O_RDONLY|unix.O_TRUNC, 0)
+	b.ok(err)
+	b.ok(f.close())
+	b.contents("a/f", "")
+	if data, _ := os.ReadFile(b.lower("a/f")); string(data) != "lower" {
+		t.Errorf("the lower file holds %q", data)
+	}
+}
+
+// TestPassthroughTrap: the kernel must never be given a lower file, by whatever
+// handle and in whatever order it is opened, and a reader from before the
+// copy-up sees every write.
+func TestPassthroughTrap(t *testing.T) {
+	b := newBed(t, func(d string) { put(t, d+"/f", "lower file") })
+	e, err := b.Lookup(bg, vfs.RootID, "f")
+	b.ok(err)
+	open := func(flags int) vfs.Handle {
+		h, err := b.Open(bg, e.Node, flags)
+		b.ok(err)
+		return h
+	}
+	fd := func(h vfs.Handle) (int, bool) { return h.(vfs.Passthrough).PassthroughFD() }
+	var before []vfs.Handle
+	for _, flags := range []int{unix.O_RDONLY, unix.O_WRONLY, unix.O_RDWR} {
+		h := open(flags)
+		if _, ok := fd(h); ok {
+			t.Fatalf("a lower file opened with %#x is given out", flags)
+		}
+		before = append(before, h)
+	}
+	reader, writer := before[0], before[2]
+	if _, ok := fd(reader); ok {
+		t.Fatal("a lower file is given out")
+	}
+	_, err = writer.WriteAt(bg, []byte("UPPER"), 0)
+	b.ok(err)
+	buf := make([]byte, 5)
+	_, err = reader.ReadAt(bg, buf, 0)
+	b.ok(err)
+	if string(buf) != "UPPER" {
+		t.Fatalf("the reader from before the copy-up reads %q", buf)
+	}
+	for _, h := range append(before, open(unix.O_RDWR)) {
+		n, ok := fd(h)
+		if !ok {
+			t.Fatal("the upper file is not given out")
+		}
+		var st, up unix.Stat_t
+		b.ok(unix.Fstat(n, &st))
+		b.ok(unix.Stat(b.upper("f"), &up))
+		if st.Ino != up.Ino {
+			t.Fatal("the descriptor is of another file than the upper one")
+		}
+		mode, err := unix.FcntlInt(uintptr(n), unix.F_GETFL, 0)
+		b.ok(err)
+		if h == reader && mode&unix.O_ACCMODE != unix.O_RDONLY {
+			t.Fatal("a reader's descriptor can write")
+		}
+		// It is in place until the handle is closed.
+		_, tmp, err := b.Tmpfile(bg, vfs.RootID, unix.O_RDWR, 0o600)
+		b.ok(err)
+		b.want(b.Replace(bg, e.Node, tmp), syscall.EOPNOTSUPP)
+		b.ok(tmp.Close())
+		b.ok(h.Close())
+	}
+	if data, _ := os.ReadFile(b.lower("f")); string(data) != "lower file" {
+		t.Fatalf("the lower file holds %q", data)
+	}
+}
+
+func TestCopyUpForWrite(t *testing.T) {
+	b := newBed(t, func(d string) { put(t, d+"/f", "x") })
+	e, err := b.Lookup(bg, vfs.RootID, "f")
+	b.ok(err)
+	r, err := b.Open(bg, e.Node, unix.O_RDONLY)
+	b.ok(err)
+	b.ok(r.(overlay.CopyUpper).CopyUpForWrite(bg))
+	b.upperEmpty()
+	w, err := b.Open(bg, e.Node, unix.O_RDWR)
+	b.ok(err)
+	b.ok(w.(overlay.CopyUpper).CopyUpForWrite(bg))
+	if _, ok := w.(vfs.Passthrough).PassthroughFD(); !ok {
+		t.Error("after the copy-up the file is not given out")
+	}
+	b.ok(r.Close())
+	b.ok(w.Close())
+}
+
+func TestHardLinksStayOneFile(t *testing.T) {
+	b := newBed(t, func(d string) {
+		put(t, d+"/a/one", "lower")
+		put(t, d+"/b/x", "")
+		for _, p := range []string{"/b/two", "/three"} {
+			if err := os.Link(d+"/a/one", d+p); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	names := []string{"a/one", "b/two", "three"}
+	same := func(nlink uint32, data string, names ...string) {
+		t.Helper()
+		for range 2 {
+			first := b.stat(names[0])
+			for _, p := range names {
+				if a := b.stat(p); a.Ino != first.Ino || a.Nlink != nlink {
+					t.Fatalf("%s: inode %d with %d links, want %d with %d", p, a.Ino, a.Nlink, first.Ino, nlink)
+				}
+				b.contents(p, data)
+			}
+			b.reopen()
+		}
+	}
+	same(3, "lower", names...)
+	ino := b.stat("three").Ino
+	b.ok(write("b/two", "UP")(b.view))
+	same(3, "UPwer", names...)
+	b.ok(write("a/one", "123")(b.view))
+	same(3, "123er", names...)
+	if b.stat("three").Ino != ino {
+		t.Error("the inode number changed")
+	}
+	b.ok(b.unlink("a/one"))
+	same(2, "123er", names[1:]...)
+	b.ok(b.link("three", "four"))
+	same(3, "123er", "b/two", "three", "four")
+	b.ok(b.rename("three", "b/five", 0))
+	b.ok(b.unlink("b/two"))
+	same(2, "123er", "b/five", "four")
+	b.ok(b.unlink("b/five"))
+	b.ok(b.unlink("four"))
+	if l, _ := os.ReadDir(b.opt.Work + "/index"); len(l) != 0 {
+		t.Errorf("the index still holds %v", l)
+	}
+}
+
+func TestLinkCountWithoutCopyUp(t *testing.T) {
+	b := newBed(t, func(d string) {
+		put(t, d+"/one", "lower")
+		for _, p := range []string{"/two", "/three"} {
+			if err := os.Link(d+"/one", d+p); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	b.ok(b.unlink("two"))
+	for range 2 {
+		if n := b.stat("one").Nlink; n != 2 {
+			t.Errorf("%d links, want 2", n)
+		}
+		b.reopen()
+	}
+	b.ok(write("three", "UP")(b.view))
+	for range 2 {
+		if n := b.stat("one").Nlink; n != 2 {
+			t.Errorf("%d links, want 2", n)
+		}
+		b.contents("one", "UPwer")
+		b.reopen()
+	}
+}
+
+func TestInodeNumbersStay(t *testing.T) {
+	for _, upper := range []string{"", "/dev/shm"} { // of the same device, and of another one
+		t.Run("upper"+upper, func(t *testing.T) {
+			b := newBed(t, func(d string) {
+				put(t, d+"/d/f", "x")
+				if err := os.Symlink("f", d+"/d/s"); err != nil {
+					t.Fatal(err)
+				}
+			}, func(o *overlay.Options) {
+				if upper != "" {
+					dir, err := os.MkdirTemp(upper, "astridfs")
+					if err != nil {
+						t.Fatal(err)
+					}
+					t.Cleanup(func() { os.RemoveAll(dir) })
+					o.Upper, o.Work = dir+"/upper", dir+"/work"
+					os.Mkdir(o.Upper, 0o755)
+					os.Mkdir(o.Work, 0o755)
+				}
+			})
+			paths := []string{"d", "d/f", "d/s"}
+			inos := map[string]uint64{}
+			seen := map[uint64]string{}
+			for _, p := range paths {
+				inos[p] = b.stat(p).Ino
+			}
+			check := func(prefix string) {
+				t.Helper()
+				for range 2 {
+					for p, ino := range inos {
+						if got := b.stat(prefix + p).Ino; got != ino {
+							t.Fatalf("%s is %d, was %d", prefix+p, got, ino)
+						}
+					}
+					dump(t, b.view) // compares what is listed
+					b.reopen()
+				}
+			}
+			b.ok(write("d/f", "y")(b.view))
+			if os.Geteuid() == 0 { // only trusted attributes are for links too
+				b.ok(b.setattr("d/s", vfs.SetAttr{Valid: vfs.SetUID | vfs.SetGID, UID: 1, GID: 1}))
+			}
+			check("")
+			b.ok(b.mkdir("new", 0o755))
+			b.ok(b.rename("d", "new/d", 0))
+			check("new/")
+			for i := range 100 {
+				p := fmt.Sprint("new/", i)
+				b.ok(b.mknod(p, unix.S_IFREG|0o644, 0))
+				inos[fmt.Sprint(i)] = b.stat(p).Ino
+			}
+			for p, ino := range inos {
+				if o := seen[ino]; o != "" {
+					t.Fatalf("%s and %s are both %d", p, o, ino)
+				}
+				seen[ino] = p
+			}
+			check("new/")
+		})
+	}
+}
+
+func TestReplace(t *testing.T) {
+	b := newBed(t, func(d string) {
+		put(t, d+"/lower", "old contents")
+		put(t, d+"/d/lower", "old contents")
+	})
+	b.ok(b.mknod("made", unix.S_IFREG|0o644, 0))
+	seen := map[uint64]string{}
+	for _, p := range []string{"lower", "d/lower", "made", "made", "lower"} {
+		b.ok(b.setattr(p, vfs.SetAttr{Valid: vfs.SetMode, Mode: 0o4751}))
+		b.ok(b.setattr(p, vfs.SetAttr{Valid: vfs.SetUID | vfs.SetGID, UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())}))
+		b.ok(b.setxattr(p, "user.keep", p, 0))
+		before := b.stat(p)
+		early, err := b.open(p, unix.O_RDONLY, 0)
+		b.ok(err)
+		b.ok(replaceFile(p)(b.view))
+		after := b.stat(p)
+		if after.Ino != before.Ino || after.Mode != before.Mode || after.Size != 8 || after.Nlink != 1 {
+			t.Errorf("%s was %+v, is %+v", p, before, after)
+		}
+		b.contents(p, "replaced")
+		buf := make([]byte, 20)
+		n, err := early.pread(buf, 0)
+		if string(buf[:n]) != "replaced" || err != nil {
+			t.Errorf("an open handle reads %q, %v", buf[:n], err)
+		}
+		b.ok(early.close())
+		if x, _ := b.xattrs(p); x["user.keep"] != p {
+			t.Errorf("%s has lost its attributes: %v", p, x)
+		}
+		// The host must not give the number to somebody else.
+		q := p + "-new"
+		for i := range 20 {
+			b.ok(b.mknod(fmt.Sprint(q, i), unix.S_IFREG|0o644, 0))
+			if b.stat(fmt.Sprint(q, i)).Ino == after.Ino {
+				t.Fatalf("%s has the number of %s", q, p)
+			}
+		}
+		for i := range 20 {
+			b.ok(b.unlink(fmt.Sprint(q, i)))
+		}
+		b.reopen()
+		b.contents(p, "replaced")
+		if b.stat(p).Ino != before.Ino {
+			t.Errorf("%s has another number after reopening", p)
+		}
+		seen[before.Ino] = p
+	}
+	for _, p := range []string{"lower", "d/lower", "made"} {
+		b.ok(b.unlink(p))
+	}
+	if l, _ := os.ReadDir(b.opt.Work + "/inos"); len(l) != 0 {
+		t.Errorf("inodes are still kept: %v", l)
+	}
+}
+
+func TestMarksAreHidden(t *testing.T) {
+	b := newBed(t, func(d string) {
+		put(t, d+"/d/f", "x")
+		put(t, d+"/e/f", "x")
+	})
+	b.ok(write("d/f", "y")(b.view))
+	b.ok(b.rename("d", "r", 0))
+	b.ok(b.unlink("e/f"))
+	b.ok(b.rmdir("e"))
+	b.ok(b.mkdir("e", 0o755))
+	for _, p := range []string{".", "r", "r/f", "e"} {
+		if x, err := b.xattrs(p); err != nil || len(x) > 0 {
+			t.Errorf("%s shows %q, %v", p, x, err)
+		}
+		for _, name := range []string{"trusted.overlay.opaque", "user.overlay.redirect", "user.overlay.astrid.ino", "trusted.overlay.x"} {
+			b.want(b.setxattr(p, name, "y", 0), syscall.EPERM)
+			b.want(b.removexattr(p, name), syscall.EPERM)
+			b.want(b.node(p, func(e vfs.Entry) error { _, err := b.GetXattr(bg, e.Node, name, nil); return err }), syscall.ENODATA)
+		}
+	}
+	b.want(b.mknod("w", unix.S_IFCHR|0o600, 0), syscall.EPERM)
+	if l, err := b.list("e"); err != nil || len(l) != 2 {
+		t.Errorf("e holds %v, %v", l, err)
+	}
+}
+
+func TestHostEdits(t *testing.T) {
+	b := newBed(t, func(d string) {
+		put(t, d+"/d/f", "one")
+		put(t, d+"/g", "g")
+	})
+	b.contents("d/f", "one")
+	if e, err := b.Lookup(bg, vfs.RootID, "g"); err != nil || !e.Volatile || !e.Attr.Volatile {
+		t.Errorf("a lower file is not volatile: %+v, %v", e, err)
+	} else {
+		defer b.Forget(e.Node, 1)
+	}
+	put(t, b.lower("d/f"), "changed in place")
+	b.contents("d/f", "changed in place")
+	if a := b.stat("d/f"); a.Size != 16 {
+		t.Errorf("size %d", a.Size)
+	}
+
+	e, err := b.Lookup(bg, vfs.RootID, "g")
+	b.ok(err)
+	h, err := b.Open(bg, e.Node, unix.O_RDWR)
+	b.ok(err)
+	put(t, b.lower("g.new"), "another file")
+	b.ok(os.Rename(b.lower("g.new"), b.lower("g")))
+	b.contents("g", "another file")
+	_, err = b.GetAttr(bg, e.Node, nil)
+	b.want(err, syscall.ESTALE)
+	_, err = h.WriteAt(bg, []byte("lost?"), 0)
+	b.want(err, syscall.ESTALE)
+	b.upperEmpty()
+	buf := make([]byte, 10)
+	if n, err := h.ReadAt(bg, buf, 0); string(buf[:n]) != "g" || err != nil {
+		t.Errorf("the open file reads %q, %v", buf[:n], err)
+	}
+	b.ok(h.Close())
+	b.Forget(e.Node, 1)
+
+	put(t, b.lower("d/sub/new"), "new")
+	b.contents("d/sub/new", "new")
+	b.ok(os.RemoveAll(b.lower("d")))
+	_, err = b.lstat("d/f")
+	b.want(err, syscall.ENOENT)
+	put(t, b.lower("d"), "a file now")
+	b.contents("d", "a file now")
+
+	// What diverged does not follow the host any more.
+	b.ok(write("g", "ANOTHER")(b.view))
+	put(t, b.lower("g"), "host")
+	b.contents("g", "ANOTHER file")
+	if a := b.stat("g"); a.Volatile {
+		t.Error("an upper file is volatile")
+	}
+	b.ok(b.unlink("d"))
+	put(t, b.lower("d2/x"), "")
+	b.ok(b.mkdir("d", 0o755))
+	b.ok(os.Remove(b.lower("d")))
+	put(t, b.lower("d/shine/through"), "")
+	if l, err := b.list("d"); err != nil || len(l) != 2 {
+		t.Errorf("a new directory shows lower entries: %v, %v", l, err)
+	}
+}
+
+func TestLowerStatic(t *testing.T) {
+	b := newBed(t, func(d string) { put(t, d+"/d/f", "one") }, func(o *overlay.Options) { o.LowerStatic = true })
+	for _, p := range []string{".", "d", "d/f"} {
+		b.ok(b.node(p, func(e vfs.Entry) error {
+			if e.Volatile || e.Attr.Volatile || b.stat(p).Volatile {
+				t.Errorf("%s is volatile", p)
+			}
+			return nil
+		}))
+	}
+	if e, _ := b.Lookup(bg, vfs.RootID, "none"); e.Volatile {
+		t.Error("what is not there is volatile")
+	}
+}
+
+// TestCopyUpKeeps compares everything about a file before and after.
+func TestCopyUpKeeps(t *testing.T) {
+	acl := []byte{2, 0, 0, 0,
+		1, 0, 6, 0, 0xff, 0xff, 0xff, 0xff, 2, 0, 4, 0, 7, 0, 0, 0, 4, 0, 4, 0, 0xff, 0xff, 0xff, 0xff,
+		0x10, 0, 4, 0, 0xff, 0xff, 0xff, 0xff, 0x20, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}
+	size := int64(3 << 20)
+	b := newBed(t, func(d string) {
+		p := d + "/sub/f"
+		put(t, p, "start")
+		f, err := os.OpenFile(p, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		f.WriteAt([]byte("middle"), 1<<20)
+		f.Truncate(size)
+		for name, v := range map[string][]byte{"user.a": []byte("1"), "user.big": bytes.Repeat([]byte("v"), 1500), "system.posix_acl_access": acl} {
+			if err := unix.Setxattr(p, name, v, 0); err != nil {
+				t.Fatal(name, err)
+			}
+		}
+		if os.Geteuid() == 0 {
+			os.Chown(p, 12, 34)
+		}
+		os.Chmod(p, 0o4640)
+		ts := []unix.Timespec{{Sec: 11, Nsec: 12}, {Sec: -13, Nsec: 14}}
+		if err := unix.UtimesNanoAt(unix.AT_FDCWD, p, ts, 0); err != nil {
+			t.Fatal(err)
+		}
+		unix.UtimesNanoAt(unix.AT_FDCWD, d+"/sub", ts, 0)
+	})
+	before, dir := b.stat("sub/f"), b.stat("sub")
+	xbefore, err := b.xattrs("sub/f")
+	b.ok(err)
+	b.ok(b.setxattr("sub/f", "user.new", "x", 0)) // changes nothing else
+	after, xafter := b.stat("sub/f"), map[string]string{}
+	xafter, err = b.xattrs("sub/f")
+	b.ok(err)
+	xbefore["user.new"] = "x"
+	if fmt.Sprint(xafter) != fmt.Sprint(xbefore) {
+		t.Errorf("attributes were %q, are %q", xbefore, xafter)
+	}
+	if _, err := os.Stat(b.upper("sub/f")); err != nil {
+		t.Fatal(err)
+	}
+	if after.Blocks > before.Blocks+16 || after.Blocks > 64 {
+		t.Errorf("%d blocks, had %d", after.Blocks, before.Blocks)
+	}
+	before.Ctime, before.Btime, before.Blocks, before.Volatile, before.Blksize = after.Ctime, after.Btime, after.Blocks, false, after.Blksize
+	if before != after {
+		t.Errorf("was %+v\nis  %+v", before, after)
+	}
+	if a := b.stat("sub"); a.Mtime != dir.Mtime || a.Mode != dir.Mode {
+		t.Errorf("the directory was %+v, is %+v", dir, a)
+	}
+	f, err := b.open("sub/f", unix.O_RDONLY, 0)
+	b.ok(err)
+	defer f.close()
+	buf := make([]byte, 6)
+	if _, err := f.pread(buf, 1<<20); err != nil || string(buf) != "middle" {
+		t.Errorf("%q, %v", buf, err)
+	}
+}
+
+func TestCancelledCopyUp(t *testing.T) {
+	b := newBed(t, func(d string) { put(t, d+"/f", strings.Repeat("x", 1<<20)) })
+	e, err := b.Lookup(bg, vfs.RootID, "f")
+	b.ok(err)
+	h, err := b.Open(bg, e.Node, unix.O_RDWR)
+	b.ok(err)
+	ctx, cancel := context.WithCancel(bg)
+	cancel()
+	_, err = h.WriteAt(ctx, []byte("y"), 0)
+	b.want(err, syscall.EINTR)
+	b.upperEmpty()
+	_, err = h.WriteAt(bg, []byte("y"), 0)
+	b.ok(err)
+	b.ok(h.Close())
+}
+
+func TestNoSpace(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip(skips["mount"])
+	}
+	b := newBed(t, func(d string) {
+		put(t, d+"/d/big", strings.Repeat("x", 2<<20))
+		put(t, d+"/d/small", "small")
+	}, func(o *overlay.Options) {
+		dir := t.TempDir()
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+		o.Upper, o.Work = dir+"/upper", dir+"/work"
+		os.Mkdir(o.Upper, 0o755)
+		os.Mkdir(o.Work, 0o755)
+	})
+	before := dump(t, b.view)
+	b.want(write("d/big", "y")(b.view), syscall.ENOSPC)
+	b.want(b.setattr("d/big", vfs.SetAttr{Valid: vfs.SetMode, Mode: 0o600}), syscall.ENOSPC)
+	if d := differences(dump(t, b.view), before); d != "" {
+		t.Errorf("a failed copy-up changed the view:\n%s", d)
+	}
+	b.ok(write("d/small", "S")(b.view))
+	b.ok(b.setattr("d/big", vfs.SetAttr{Valid: vfs.SetSize, Size: 4096}))
+	if a := b.stat("d/big"); a.Size != 4096 {
+		t.Errorf("size %d", a.Size)
+	}
+	if l, err := os.ReadDir(b.opt.Work + "/work"); err != nil || len(l) > 0 {
+		t.Errorf("left in the work directory: %v, %v", l, err)
+	}
+}
+
+func TestReadDirWhileChanging(t *testing.T) {
+	b := newBed(t, func(d string) {
+		for i := range 300 {
+			put(t, fmt.Sprintf("%s/d/l%d", d, i), "")
+		}
+	})
+	for i := range 300 {
+		b.ok(b.mknod(fmt.Sprint("d/u", i), unix.S_IFREG|0o644, 0))
+	}
+	e, err := b.Lookup(bg, vfs.RootID, "d")
+	b.ok(err)
+	h, err := b.OpenDir(bg, e.Node)
+	b.ok(err)
+	seen := map[string]int{}
+	off := uint64(0)
+	for done := false; !done; {
+		done = true
+		k := 0
+		b.ok(h.ReadDir(bg, off, func(de vfs.DirEntry) bool {
+			if k++; k > 7 {
+				return false
+			}
+			seen[de.Name]++
+			off, done = de.Off, false
+			return true
+		}))
+		b.unlink(fmt.Sprint("d/l", len(seen)/2))
+		b.mknod(fmt.Sprint("d/n", len(seen)), unix.S_IFREG|0o644, 0)
+	}
+	for i := range 300 {
+		if seen[fmt.Sprint("u", i)] != 1 {
+			t.Errorf("u%d is listed %d times", i, seen[fmt.Sprint("u", i)])
+		}
+	}
+	for name, n := range seen {
+		if n > 1 {
+			t.Errorf("%s is listed %d times", name, n)
+		}
+	}
+	b.ok(h.Close())
+	// A new start sees the present.
+	dump(t, b.view)
+	if l, err := b.list("d"); err != nil || len(l) < 500 {
+		t.Errorf("%d entries, %v", len(l), err)
+	}
+}
