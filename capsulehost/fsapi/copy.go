@@ -30,8 +30,13 @@ var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 // ENOSPC.
 func (f *FS) Copy(ctx context.Context, src, dst string) error {
 	from, err := f.view.Resolve(ctx, src, vfs.Follow, vfs.Read)
+	if err == nil {
+		defer from.Release()
+		err = f.openable(&from.Target, opening{})
+	}
 	if err != nil {
-		// A denied dst is answered as denied whatever is wrong with src.
+		// A denied dst is answered as denied whatever is wrong with src;
+		// otherwise src comes first, as where a program opens one and then the other.
 		if to, derr := f.view.Resolve(ctx, dst, vfs.Follow, vfs.Write); derr == nil {
 			to.Release()
 		} else if errors.Is(derr, vfs.ErrCapability) {
@@ -39,11 +44,7 @@ func (f *FS) Copy(ctx context.Context, src, dst string) error {
 		}
 		return err
 	}
-	defer from.Release()
 	return f.put(ctx, dst, 0, func(to *view.Target) error {
-		if err := f.openable(&from.Target, opening{}); err != nil {
-			return err
-		}
 		if to.Scheme == from.Scheme && to.Entry.Node == from.Entry.Node {
 			return nil
 		}

@@ -111,7 +111,7 @@ func (f *FS) Unlink(ctx context.Context, path string) error {
 // Rename moves src to dst within one scheme, as rename(2) does, and answers
 // EXDEV across schemes. Neither path is followed in its last component.
 func (f *FS) Rename(ctx context.Context, src, dst string) error {
-	from, to, err := f.pair(ctx, src, dst)
+	from, to, err := f.pair(ctx, src, dst, f.view.Resolve)
 	if err != nil {
 		return err
 	}
@@ -139,42 +139,48 @@ func (f *FS) Rename(ctx context.Context, src, dst string) error {
 // HardLink makes link a further name of src, which is not followed and is no
 // directory (EPERM). Across schemes it answers EXDEV.
 func (f *FS) HardLink(ctx context.Context, src, link string) error {
-	from, to, err := f.pair(ctx, src, link)
+	from, to, err := f.pair(ctx, src, link, f.locate)
 	if err != nil {
 		return err
 	}
 	defer from.Release()
 	defer to.Release()
 	switch {
-	case !from.Exists():
-		return syscall.ENOENT
 	case from.Scheme != to.Scheme:
 		return syscall.EXDEV
-	case from.Entry.Attr.IsDir():
-		return syscall.EPERM
 	case to.Exists():
 		return syscall.EEXIST
 	case to.MustBeDir:
 		return syscall.ENOENT
+	case from.Entry.Attr.IsDir():
+		return syscall.EPERM
 	}
 	return f.link(ctx, &to, from.Entry.Node)
 }
 
-// pair resolves the two paths of a call that changes both places.
-func (f *FS) pair(ctx context.Context, src, dst string) (from, to view.Target, err error) {
-	if from, err = f.view.Resolve(ctx, src, 0, vfs.Write); err != nil {
-		// A denied dst is answered as denied whatever is wrong with src.
-		if to, derr := f.view.Resolve(ctx, dst, 0, vfs.Write); derr == nil {
-			to.Release()
-		} else if errors.Is(derr, vfs.ErrCapability) {
-			err = derr
-		}
-		return from, to, err
+// pair resolves the two paths of a call that changes both places, the first one
+// by resolve, which may ask more of it.
+func (f *FS) pair(ctx context.Context, src, dst string, resolve func(context.Context, string, vfs.WalkFlags, vfs.Access) (view.Target, error)) (from, to view.Target, err error) {
+	if from, err = resolve(ctx, src, 0, vfs.Write); err != nil {
+		return from, to, f.orDenied(ctx, err, dst, 0)
 	}
 	if to, err = f.view.Resolve(ctx, dst, 0, vfs.Write); err != nil {
 		from.Release()
 	}
 	return from, to, err
+}
+
+// orDenied is the error of a call whose first path failed with err: that of the
+// second one, if that is denied.
+func (f *FS) orDenied(ctx context.Context, err error, dst string, flags vfs.WalkFlags) error {
+	to, derr := f.view.Resolve(ctx, dst, flags, vfs.Write)
+	if derr == nil {
+		to.Release()
+	}
+	if errors.Is(derr, vfs.ErrCapability) {
+		return derr
+	}
+	return err
 }
 
 // link names node at the free place t and counts the name.
