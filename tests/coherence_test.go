@@ -47,13 +47,20 @@ func startGuest(t *testing.T, b *box, wasm string) *guest {
 		t.Fatal(err)
 	}
 	g := &guest{t: t, in: in, out: bufio.NewScanner(out), cmd: cmd}
-	t.Cleanup(func() {
-		in.Close()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("the capsule: %v", err)
-		}
-	})
+	t.Cleanup(g.finish)
 	return g
+}
+
+// finish lets the capsule end and waits for it. It may be called again.
+func (g *guest) finish() {
+	if g.cmd == nil {
+		return
+	}
+	g.in.Close()
+	if err := g.cmd.Wait(); err != nil {
+		g.t.Errorf("the capsule: %v", err)
+	}
+	g.cmd = nil
 }
 
 // do sends one line and returns the answer.

@@ -21,7 +21,11 @@ func main() {
 	in.Buffer(nil, 1<<20)
 	for in.Scan() {
 		answer, err := do(strings.SplitN(in.Text(), " ", 3))
-		if err != nil {
+		var e *astridfs.Error
+		switch {
+		case errors.As(err, &e):
+			answer = e.Code.String()
+		case err != nil:
 			answer = "error: " + err.Error()
 		}
 		fmt.Println(strconv.Quote(answer))
@@ -56,6 +60,23 @@ func do(f []string) (string, error) {
 		return "ok", astridfs.Unlink(arg(1))
 	case "rename":
 		return "ok", astridfs.Rename(arg(1), arg(2))
+	case "mkdir":
+		return "ok", astridfs.Mkdir(arg(1))
+	case "mkdirall":
+		return "ok", astridfs.MkdirAll(arg(1))
+	case "removeall":
+		n, err := astridfs.RemoveDirAll(arg(1))
+		return strconv.FormatUint(n, 10), err
+	case "copy":
+		return "ok", astridfs.Copy(arg(1), arg(2))
+	case "link":
+		return "ok", astridfs.HardLink(arg(1), arg(2))
+	case "stat":
+		st, err := astridfs.Stat(arg(1))
+		return fmt.Sprintf("%o", st.Mode), err
+	case "lstat":
+		st, err := astridfs.Lstat(arg(1))
+		return fmt.Sprintf("%o", st.Mode), err
 	}
 	return "", errors.New("unknown operation " + f[0])
 }
