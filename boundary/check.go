@@ -100,22 +100,9 @@ func (f *FS) examine(ctx context.Context, node vfs.NodeID) (class, error) {
 	if err != nil {
 		return 0, err
 	}
-	if a.IsDir() {
-		r, s, err := f.dir(ctx, node)
-		switch {
-		case err == errNameless: // removed, so there is nothing in it
-			return ordinary, nil
-		case err != nil:
-			return 0, err
-		case s.hidden():
-			return hidden, nil
-		}
-		r.verify(node)
-		return ordinary, nil
-	}
 	for range 16 {
 		r := f.rules.Load()
-		c, err := f.examineFile(ctx, r, node, &a)
+		c, err := f.classify(ctx, r, node, &a)
 		if err == errChanged {
 			continue
 		}
@@ -127,8 +114,9 @@ func (f *FS) examine(ctx context.Context, node vfs.NodeID) (class, error) {
 	return 0, syscall.EIO
 }
 
-// examineFile is examine for what is no directory.
-func (f *FS) examineFile(ctx context.Context, r *rules, node vfs.NodeID, a *vfs.Attr) (class, error) {
+// classify judges a node by its identity and by its path. Of a directory, it
+// does not look into it: it may be one that the host does not let us search.
+func (f *FS) classify(ctx context.Context, r *rules, node vfs.NodeID, a *vfs.Attr) (class, error) {
 	c, err := f.linked(ctx, a)
 	if err != nil || c == hidden {
 		return c, err
@@ -147,7 +135,7 @@ func (f *FS) examineFile(ctx context.Context, r *rules, node vfs.NodeID, a *vfs.
 			return err
 		}
 		name := path[i+1:]
-		switch hides, _ := s.rules.Match(name, false); {
+		switch hides, _ := s.rules.Match(name, a.IsDir()); {
 		case hides:
 			c = hidden
 		case name == ignore.FileName:

@@ -95,7 +95,8 @@ func (f *FS) StatFS(ctx context.Context, node vfs.NodeID) (vfs.StatFS, error) {
 }
 
 // OpenDir implements vfs.FS. A listing leaves out what the rules hide when it is
-// read.
+// read. It is EACCES where this process may not search the directory, for its
+// ignore file.
 func (f *FS) OpenDir(ctx context.Context, node vfs.NodeID) (vfs.DirHandle, error) {
 	_, s, err := f.dir(ctx, node)
 	if err == nil && s.hidden() {
