@@ -14,6 +14,8 @@ import (
 
 const devFuse = "/dev/fuse"
 
+const devHint = "let users open it (as root: chmod 666 /dev/fuse); in a container, pass it in (--device /dev/fuse --cap-add SYS_ADMIN)"
+
 // mountDirect mounts by mount(2) and returns the descriptor of the connection.
 func mountDirect(path string, opt *Options) (int, error) {
 	fd, err := unix.Open(devFuse, unix.O_RDWR|unix.O_CLOEXEC, 0)
@@ -22,7 +24,7 @@ func mountDirect(path string, opt *Options) (int, error) {
 	case syscall.ENOENT, syscall.ENXIO, syscall.ENODEV:
 		return -1, noDevice(path, err)
 	case syscall.EACCES, syscall.EPERM:
-		return -1, &MountError{Path: path, Kind: ErrDevicePermission, Err: err, Hint: "in a container, pass the device in (--device /dev/fuse --cap-add SYS_ADMIN)"}
+		return -1, &MountError{Path: path, Kind: ErrDevicePermission, Err: err, Hint: devHint}
 	default:
 		return -1, &MountError{Path: path, Err: fmt.Errorf("open %s: %w", devFuse, err)}
 	}
@@ -124,6 +126,8 @@ func helperError(path, text string, err error) error {
 	switch {
 	case strings.Contains(text, "allow_other"):
 		e.Kind, e.Hint = ErrAllowOther, "put a line user_allow_other into /etc/fuse.conf"
+	case strings.Contains(text, devFuse):
+		e.Kind, e.Hint = ErrDevicePermission, devHint
 	case strings.Contains(text, "ermission denied"), strings.Contains(text, "not permitted"):
 		e.Kind, e.Hint = ErrPermission, "the mountpoint must be yours and writable, and fusermount3 setuid root"
 	case strings.Contains(text, "busy"):
