@@ -33,6 +33,13 @@ const (
 
 const maxMemoryPages = 65535
 
+// What the tables of a guest may hold, all together at its start and each when
+// it grows: 8 MiB of the host's memory. Programs of 12 MB have some 10,000.
+const (
+	maxTable  = 1 << 20
+	maxTables = 16
+)
+
 // DefaultLimits are what a run gets that names none.
 func DefaultLimits() Limits {
 	return Limits{

@@ -40,7 +40,7 @@ func (m *Module) Info() *Info { return &m.c.info }
 // compiled already, in this process or in the cache's directory, is taken from
 // there. The module does not refer to wasm any more after.
 //
-// Errors: *FormatError, *ImportError, ErrComponent.
+// Errors: *FormatError, *ImportError, *LimitError, ErrComponent.
 func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	key := sha256.Sum256(wasm)
 	for {
@@ -133,6 +133,10 @@ func (h *Host) compile(ctx context.Context, wasm []byte) (wazero.CompiledModule,
 		if err := h.checkImport(im); err != nil {
 			return nil, Info{}, err
 		}
+	}
+	// The runtime bounds a guest's memory and its stack, and not its tables.
+	if wasm, err = wasmbin.CapTables(wasm, maxTable, maxTables); err != nil {
+		return nil, Info{}, err
 	}
 	mod, err := h.rt.CompileModule(experimental.WithCompilationWorkers(ctx, h.workers), wasm)
 	if err != nil {
