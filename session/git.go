@@ -36,15 +36,31 @@ type git struct {
 	env  []string // further variables
 }
 
+// UmaskVariable names the environment variable that holds the user's umask, in
+// octal. The process that owns a session has none itself: what is made in a
+// session gets exactly the mode that was asked for.
+const UmaskVariable = "ASTRIDFS_UMASK"
+
+// gitCommand makes a git command that has the user's umask, as files that git
+// checks out and its own must.
+func gitCommand(ctx context.Context, args ...string) *exec.Cmd {
+	umask, err := strconv.ParseUint(os.Getenv(UmaskVariable), 8, 9)
+	if err != nil {
+		umask = 0o022
+	}
+	script := fmt.Sprintf(`umask %04o && exec git "$@"`, umask)
+	return exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", script, "git"}, args...)...)
+}
+
 // createWorktree makes the worktree and the branch of a new session in mode
 // worktree, and returns git's directory for it.
 func createWorktree(ctx context.Context, workspace, tree, branch string) (gitDir string, err error) {
-	add := exec.CommandContext(ctx, "git", "-C", workspace, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "-b", branch, "--", tree, "HEAD")
+	add := gitCommand(ctx, "-C", workspace, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "-b", branch, "--", tree, "HEAD")
 	if out, err := add.CombinedOutput(); err != nil {
 		next := "mode worktree needs git, a git repository with a commit, and a branch name that is free: --branch"
 		return "", fault.New(fault.Failed, next, "cannot make a worktree of %s on branch %s: %s", workspace, branch, firstLine(out, err))
 	}
-	out, err := exec.CommandContext(ctx, "git", "-C", tree, "rev-parse", "--absolute-git-dir").Output()
+	out, err := gitCommand(ctx, "-C", tree, "rev-parse", "--absolute-git-dir").Output()
 	if err != nil {
 		return "", fmt.Errorf("git rev-parse: %w", err)
 	}
@@ -56,7 +72,7 @@ func removeWorktree(ctx context.Context, workspace, tree string) error {
 	if _, err := os.Stat(workspace); err != nil {
 		return nil // the repository is gone, and what it knew with it
 	}
-	out, err := exec.CommandContext(ctx, "git", "-C", workspace, "worktree", "remove", "--force", "--", tree).CombinedOutput()
+	out, err := gitCommand(ctx, "-C", workspace, "worktree", "remove", "--force", "--", tree).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("git worktree remove: %s", firstLine(out, err))
 	}
@@ -98,7 +114,7 @@ func (g *git) command(ctx context.Context, args ...string) *exec.Cmd {
 		"-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false",
 		"-c", "diff.ignoreSubmodules=all", "-c", "commit.gpgSign=false",
 	}
-	cmd := exec.CommandContext(ctx, "git", append(safe, args...)...)
+	cmd := gitCommand(ctx, append(safe, args...)...)
 	cmd.Dir = g.tree
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "GIT_TERMINAL_PROMPT=0")
 	cmd.Env = append(cmd.Env, g.env...)

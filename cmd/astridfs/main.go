@@ -8,10 +8,13 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/session"
 )
 
 // version is set when a release is built.
@@ -20,7 +23,10 @@ var version = "dev"
 func main() {
 	// Files in a session get the modes that capsules and users of the mount ask
 	// for, whose umask the kernel has applied.
-	unix.Umask(0)
+	umask := unix.Umask(0)
+	if os.Getenv(session.UmaskVariable) == "" { // set where this is the process behind a mount
+		os.Setenv(session.UmaskVariable, fmt.Sprintf("%04o", umask))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr))
