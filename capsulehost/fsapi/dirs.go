@@ -101,7 +101,7 @@ func (f *FS) MkdirAll(ctx context.Context, path string) error {
 			}
 			rest = we.Rest
 			first := strings.TrimSuffix(strings.TrimSuffix(we.Path, rest), "/")
-			t, err = f.view.Resolve(ctx, view.Format(s, first), 0, vfs.Write)
+			t, err = f.view.ResolveAt(ctx, s, vfs.RootID, first, 0, vfs.Write)
 		}
 		if err != nil {
 			return err

@@ -433,6 +433,28 @@ func TestRemoveAgainstSwaps(t *testing.T) {
 	}
 }
 
+// No way of writing a link's path has it followed, whatever its name.
+func TestRemoveOfLinks(t *testing.T) {
+	f, dir := newFS(t, view.View{})
+	os.Mkdir(filepath.Join(dir, "keep"), 0o755)
+	put(t, dir, "keep/file", "keep")
+	for _, name := range []string{"l", "l:", "tmp:"} {
+		os.Symlink("keep", filepath.Join(dir, name))
+		for _, path := range []string{name, name + "/", name + "//", "./" + name + "/", "workspace://" + name + "/"} {
+			if strings.Contains(strings.TrimPrefix(path, "workspace://"), "://") && path[0] != '.' && path[0] != 'w' {
+				continue // a scheme
+			}
+			_, err := f.RemoveDirAll(ctx, path)
+			code(t, err, fsapi.NotDirectory)
+		}
+		_, err := f.RemoveDirAll(ctx, "./"+name+"/.")
+		code(t, err, fsapi.InvalidPath)
+	}
+	if get(t, dir, "keep/file") != "keep" {
+		t.Error("a link was followed")
+	}
+}
+
 // A removal that is cancelled ends.
 func TestRemoveCancelled(t *testing.T) {
 	f, dir := newFS(t, view.View{})

@@ -25,16 +25,19 @@ const removeBatch = 256
 // Errnos: ENOTDIR (no directory, a symbolic link too), EBUSY (the root of a
 // scheme), EINVAL (a path that ends in "." or "..").
 func (f *FS) RemoveDirAll(ctx context.Context, path string) (uint64, error) {
-	// A slash at the end would have the walk follow a link.
-	if p := strings.TrimRight(path, "/"); !strings.HasSuffix(p, ":") {
-		path = p
+	s, rest, err := view.Parse(path)
+	if err != nil {
+		return 0, err
 	}
-	t, err := f.locate(ctx, path, 0, vfs.Write)
+	// A slash at the end would have the walk follow a link.
+	t, err := f.view.ResolveAt(ctx, s, vfs.RootID, strings.TrimRight(rest, "/"), 0, vfs.Write)
 	if err != nil {
 		return 0, err
 	}
 	defer t.Release()
 	switch {
+	case !t.Exists():
+		return 0, syscall.ENOENT
 	case !t.Entry.Attr.IsDir():
 		return 0, syscall.ENOTDIR
 	case t.Entry.Node == vfs.RootID:
@@ -77,6 +80,8 @@ type removal struct {
 	owned        bool           // the remover holds a reference to node
 	todo         []vfs.DirEntry // names that were listed and are not yet removed
 	kept         bool           // the last listing showed nothing
+	count        uint64         // of the remover, at the last listing
+	idle         int            // listings since one entry went
 }
 
 func (r *remover) push(node, parent vfs.NodeID, name string, owned bool) {
@@ -115,6 +120,12 @@ func (r *remover) step(ctx context.Context) error {
 			return r.rmdir(ctx, d)
 		}
 		d.kept = false
+		if d.idle++; r.count != d.count {
+			d.count, d.idle = r.count, 0
+		}
+		if d.idle > races {
+			return syscall.ENOTEMPTY // what is listed is not there to be removed
+		}
 	}
 	e := d.todo[len(d.todo)-1]
 	d.todo = d.todo[:len(d.todo)-1]
@@ -138,11 +149,11 @@ func (r *remover) step(ctx context.Context) error {
 	return r.removed(r.fs.Unlink(ctx, d.node, e.Name))
 }
 
-// removed counts an entry. One that another caller removed first is no error
-// and not counted.
+// removed counts an entry. One that another caller removed first, or put a
+// directory in place of, is no error and not counted; the next listing has it.
 func (r *remover) removed(err error) error {
 	switch {
-	case errors.Is(err, syscall.ENOENT):
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EISDIR):
 		return nil
 	case err == nil:
 		r.count++
