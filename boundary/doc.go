@@ -34,8 +34,9 @@
 // link is first met, and again after rules changed, or when the host may have
 // made a link (the file changed after the last walk), though never for more than
 // a twentieth of the time. A link that the host makes meanwhile is noticed that
-// much later. Names of a file in directories that this process may not read are
-// not found; those directories are reported.
+// much later. Listings leave out what has been found so. Names of a file in
+// directories that this process may not read are not found; those directories
+// are reported.
 //
 // # Ignore files
 //
@@ -49,8 +50,8 @@
 // its directory, and is reported. An answer rests on files that have been
 // looked at within [Options].Revalidate; when one has changed, the new rules
 // apply at once, and watchers are told of every entry that came to be hidden or
-// visible. Handles that are open stay as they are: what they read was visible
-// when they were opened.
+// visible. Open files can be read and written on: they were visible when they
+// were opened.
 //
 // # What is not hidden
 //

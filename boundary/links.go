@@ -63,6 +63,13 @@ func (f *FS) linked(ctx context.Context, a *vfs.Attr) (class, error) {
 	return 0, syscall.EIO
 }
 
+// knowsHidden tells whether an entry is known for a further name of a hidden
+// file. Unlike linked, it finds out nothing.
+func (r *rules) knowsHidden(de *vfs.DirEntry) bool {
+	l := r.links.index.Load()
+	return l != nil && len(l.inos) > 0 && de.Type != unix.S_IFDIR && l.inos[de.Ino] == hidden
+}
+
 // findLinks makes the index for the first that needs it; others wait.
 func (f *FS) findLinks(ctx context.Context, r *rules, a *vfs.Attr) (*links, error) {
 	select {

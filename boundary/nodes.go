@@ -141,7 +141,7 @@ func (d *dirHandle) leavesOut(ctx context.Context, p place, de *vfs.DirEntry) bo
 	}
 	v := p.dir.rules.Judge(de.Name)
 	if v.Hidden(true) == v.Hidden(false) {
-		return v.Hidden(true)
+		return v.Hidden(true) || p.rules.knowsHidden(de)
 	}
 	if de.Type != 0 {
 		return v.Hidden(de.Type == unix.S_IFDIR)
@@ -160,7 +160,7 @@ func (d *dirHandle) ReadDir(ctx context.Context, off uint64, fn func(vfs.DirEntr
 	if err != nil {
 		return err
 	}
-	if p.dir == nil || p.dir.rules.Empty() {
+	if p.dir == nil {
 		return d.DirHandle.ReadDir(ctx, off, fn)
 	}
 	return d.DirHandle.ReadDir(ctx, off, func(de vfs.DirEntry) bool {
@@ -183,16 +183,8 @@ func (d *dirHandle) ReadDirPlus(ctx context.Context, off uint64, fn func(vfs.Dir
 			return d.leavesOut(ctx, p, &de) || fn(de, e)
 		}
 		q := place{p.rules, p.dir, p.dir.rules.Judge(de.Name)}
-		if q.verdict.Hidden(e.Attr.IsDir()) {
-			d.fs.FS.Forget(e.Node, 1)
-			return true
-		}
 		c, err := d.fs.seen(ctx, &q, &e)
 		if err == vfs.ErrHidden {
-			// A further name of a hidden file: listed, but not looked up.
-			if !fn(de, vfs.Entry{}) {
-				return false
-			}
 			d.fs.FS.Forget(e.Node, 1)
 			return true
 		}
