@@ -21,6 +21,10 @@ type Options struct {
 	Command string // the subcommand, for messages
 	Version string // of the program, for messages
 	Log     logrus.FieldLogger
+
+	// Umask is the user's, for what other programs make for the session (git);
+	// the owner's own process should have none.
+	Umask int
 }
 
 // Attach opens a session for a command. If nobody owns it, this process becomes

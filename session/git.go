@@ -31,9 +31,10 @@ type gitTree struct {
 
 // git runs git on one worktree.
 type git struct {
-	dir  string   // its .git directory
-	tree string   // the worktree
-	env  []string // further variables
+	dir   string   // its .git directory
+	tree  string   // the worktree
+	umask int      // for the files that it makes
+	env   []string // further variables
 }
 
 // UmaskVariable names the environment variable that holds the user's umask, in
@@ -89,7 +90,7 @@ func firstLine(out []byte, err error) string {
 	return err.Error()
 }
 
-func openWorktree(ctx context.Context, disk *store.Session) (tree, error) {
+func openWorktree(ctx context.Context, disk *store.Session, umask int) (tree, error) {
 	host, err := hostfs.Open(disk.Tree(), hostfs.Options{})
 	if err != nil {
 		return nil, fault.New(fault.Failed, "remove the session and make it again", "the worktree of session %s: %w", disk.File.Name, err)
@@ -98,7 +99,7 @@ func openWorktree(ctx context.Context, disk *store.Session) (tree, error) {
 	if err != nil {
 		return nil, errors.Join(err, host.Close())
 	}
-	t := &gitTree{host: host, guard: guard, git: git{dir: string(disk.File.GitDir), tree: disk.Tree()}}
+	t := &gitTree{host: host, guard: guard, git: git{dir: string(disk.File.GitDir), tree: disk.Tree(), umask: umask}}
 	t.index = filepath.Join(disk.State(), "index")
 	return t, nil
 }

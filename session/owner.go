@@ -76,7 +76,7 @@ func Own(ctx context.Context, st *store.Store, disk *store.Session, opt Options)
 	if err != nil {
 		return nil, err
 	}
-	if o.tree, err = openTree(ctx, disk); err != nil {
+	if o.tree, err = openTree(ctx, disk, opt.Umask); err != nil {
 		return nil, err
 	}
 	o.runs.cacheDir = st.CacheDir()
@@ -89,7 +89,7 @@ func Own(ctx context.Context, st *store.Store, disk *store.Session, opt Options)
 }
 
 // openTree opens the workspace of a session, which must still be there.
-func openTree(ctx context.Context, disk *store.Session) (tree, error) {
+func openTree(ctx context.Context, disk *store.Session, umask int) (tree, error) {
 	if _, err := realDir("workspace", string(disk.File.Workspace),
 		"bring it back, or remove the session with: astridfs sessions remove "+disk.File.Name); err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func openTree(ctx context.Context, disk *store.Session) (tree, error) {
 	case store.Overlay:
 		return openOverlay(ctx, disk)
 	case store.Worktree:
-		return openWorktree(ctx, disk)
+		return openWorktree(ctx, disk, umask)
 	case store.Host:
 		return openHost(disk)
 	}
