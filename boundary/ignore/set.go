@@ -1,9 +1,6 @@
 package ignore
 
-import (
-	"strings"
-	"sync"
-)
+import "strings"
 
 // FileName is the name of an ignore file.
 const FileName = ".astridignore"
@@ -16,7 +13,7 @@ const DenySource = "--deny"
 type Set struct {
 	deny *List
 	root dirNode
-	pool sync.Pool // of *matcher
+	idle chan *matcher // some that are not in use
 }
 
 // dirNode is a directory that has an ignore file, or leads to one.
@@ -44,7 +41,7 @@ func (n *dirNode) own() *List {
 //
 // Errors: *LimitError.
 func Compile(files map[string][]byte, deny []string) (*Set, error) {
-	s := new(Set)
+	s := &Set{idle: make(chan *matcher, idleMatchers)}
 	var err error
 	if s.deny, err = ParseDeny(DenySource, deny); err != nil {
 		return nil, err
@@ -91,16 +88,23 @@ func (s *Set) List(path string) *List {
 
 // Match tells whether the path is hidden, and which rule decided; nil if none
 // has to do with it. The path is of names joined by '/'; the root, "", is never
-// hidden. It does not allocate, except for a rule of hundreds of wildcards.
+// hidden. It does not allocate once warm, unless called by very many at once.
 func (s *Set) Match(path string, isDir bool) (hidden bool, rule *Rule) {
 	if path == "" {
 		return false, nil
 	}
-	m, _ := s.pool.Get().(*matcher)
-	if m == nil {
+	var m *matcher
+	select {
+	case m = <-s.idle:
+	default:
 		m = new(matcher)
 	}
-	defer s.pool.Put(m)
+	defer func() {
+		select {
+		case s.idle <- m:
+		default:
+		}
+	}()
 	d, a := m.next()
 	a.root(d, s.deny, s.root.list)
 	n := &s.root
@@ -119,6 +123,9 @@ func (s *Set) Match(path string, isDir bool) (hidden bool, rule *Rule) {
 		}
 	}
 }
+
+// idleMatchers is how many matchers a Set keeps.
+const idleMatchers = 16
 
 // matcher goes down a path without allocating: two states take turns, with
 // memory that is used again.
