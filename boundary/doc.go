@@ -57,6 +57,8 @@
 //
 // The attributes of a directory that holds hidden entries (times, size, link
 // count), and the space that they take. What the host mounts at a second place.
+// Other spellings of a hidden name, where the host's directory takes them for
+// the same (casefold, vfat): rules are of bytes.
 // What a process of the host moves while a program works in it, until the next
 // look.
 package boundary
