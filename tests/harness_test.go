@@ -46,11 +46,10 @@ func TestMain(m *testing.M) {
 // box is a place of its own for one test: a state directory, a workspace and a
 // mountpoint, all removed at its end.
 type box struct {
-	t               *testing.T
-	dir             string
-	state, ws, mnt  string
-	session         string
-	unmountOnFinish bool
+	t              *testing.T
+	dir            string
+	state, ws, mnt string
+	session        string
 }
 
 func newBox(t *testing.T) *box {
