@@ -37,6 +37,8 @@ func (w *walk) conflict(o *object, diff What) Conflict {
 			return NoConflict // both put a directory in a file's place
 		}
 		return w.attrConflict(p, c, &o.attr, diff)
+	case c.isDir():
+		return w.deletion(o.origin, c)
 	case diff&Content != 0:
 		if !w.matches(p, c) {
 			return HostChanged

@@ -52,7 +52,7 @@ type object struct {
 	white      bool   // a whiteout
 	opaque     bool   // of a directory
 	redirect   string // of a directory: where its lower part is, from the root without a leading slash
-	renamed    bool   // of a directory: that is not where it is now
+	renamed    bool   // of a directory: that is not where it would be without the redirect
 	low        cover
 }
 
@@ -110,9 +110,8 @@ func (fs *FS) look(p *place, name string) (*object, error) {
 	return o, err
 }
 
-// redirectOf returns where a redirect leads from the root, or "" for none, for
-// one that leads where the directory is anyway, and for a name beside it where
-// nothing of the lower layers shows.
+// redirectOf returns where a redirect leads from the root, or "" for none, and
+// for a name beside it where nothing of the lower layers shows.
 func (fs *FS) redirectOf(p *place, fd int, name string) (string, error) {
 	target, err := fs.ly.redirect(fd, name)
 	if err != nil || target == "" {
@@ -125,9 +124,6 @@ func (fs *FS) redirectOf(p *place, fd int, name string) (string, error) {
 		return "", nil
 	default:
 		target = joinPath(p.origin, target)
-	}
-	if target == joinPath(p.origin, name) && !p.hidden {
-		return "", nil
 	}
 	return target, nil
 }

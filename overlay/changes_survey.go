@@ -13,7 +13,8 @@ type survey struct {
 	fileFrom  map[string]movedFile // moved files by where they are in the view
 	fileTo    map[lowerKey]string  // and by what they were
 	groups    map[at.Ident][]string
-	redirects []*object // directories with a redirect, those above first
+	redirects []*object       // directories with a redirect, those above first
+	strangers map[uint64]bool // numbers that upper files show and that are those of lower files elsewhere
 }
 
 // movedFile is what a moved file was: a lower file, and the whiteout that is
@@ -37,7 +38,7 @@ func (c *cover) key() lowerKey { return lowerKey{c.in.layer, c.in.join(c.name)} 
 func (fs *FS) survey(ctx context.Context) (*survey, error) {
 	s := &survey{
 		dirs: make(map[lowerKey]*object), fileFrom: make(map[string]movedFile),
-		fileTo: make(map[lowerKey]string), groups: make(map[at.Ident][]string),
+		fileTo: make(map[lowerKey]string), groups: make(map[at.Ident][]string), strangers: make(map[uint64]bool),
 	}
 	root, err := fs.rootPlace()
 	if err != nil {
@@ -99,20 +100,21 @@ func (v *surveyor) object(ctx context.Context, p *place, o *object) error {
 			}
 		}
 		return v.dir(ctx, p.enter(o))
-	case o.attr.IsRegular():
-		if o.attr.Nlink > 1 {
+	default:
+		if o.attr.IsRegular() && o.attr.Nlink > 1 {
 			v.s.groups[o.id] = append(v.s.groups[o.id], o.path)
-		}
-		if o.low.exists() {
-			return nil
 		}
 		var ino uint64
 		err := o.loc.use(func(fd int, name string) (err error) {
 			ino, err = v.fs.ly.ino(fd, name)
 			return err
 		})
-		if err != nil || ino == 0 {
+		if err != nil || ino == 0 || o.low.exists() && ino == v.fs.devs.ino(o.low.id) {
 			return err
+		}
+		v.s.strangers[ino] = true
+		if o.low.exists() || !o.attr.IsRegular() {
+			return nil
 		}
 		if _, again := v.copied[ino]; again {
 			v.copied[ino] = "" // one of several names: which one is the moved?
@@ -125,8 +127,8 @@ func (v *surveyor) object(ctx context.Context, p *place, o *object) error {
 
 // settle takes away what o covers if a renamed directory has it now.
 func (s *survey) settle(o *object) {
-	if o.redirect == "" && o.low.isDir() {
-		if _, ok := s.dirs[o.low.key()]; ok {
+	if !o.renamed && o.low.isDir() {
+		if by, ok := s.dirs[o.low.key()]; ok && by.path != o.path {
 			o.low = cover{moved: true}
 		}
 	}

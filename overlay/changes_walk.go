@@ -64,7 +64,9 @@ func (w *walk) enters(path, origin string) bool {
 
 // hasMoved tells whether paths in the view and in the lower layers can differ
 // anywhere.
-func (w *walk) hasMoved() bool { return len(w.survey.redirects)+len(w.survey.fileFrom) > 0 }
+func (w *walk) hasMoved() bool {
+	return len(w.survey.fileFrom) > 0 || slices.ContainsFunc(w.survey.redirects, func(r *object) bool { return r.renamed })
+}
 
 // dir goes through the entries of a directory of the view.
 func (w *walk) dir(p *place) error {
@@ -238,7 +240,12 @@ func (w *walk) upperFile(o *object) error {
 			}
 		}
 		c.Kind, c.Old, c.old = TypeChanged, o.low.attr, o.low.location()
-		c.Conflict = w.conflict(o, Content)
+		if c.Conflict = w.conflict(o, Content); c.Conflict == NoConflict && o.low.isDir() && w.opt.deep {
+			var err error
+			if c.Conflict, err = w.deletionBelow(o.origin, &o.low); err != nil {
+				return err
+			}
+		}
 	default:
 		diff, err := w.compare(o)
 		if err != nil || diff&^Times == 0 && !(w.opt.Expand && c.From != c.Path) {

@@ -119,7 +119,7 @@ func (c *commit) dropDir(p *place, o *object) error {
 	}
 	defer thaw()
 	now, err := c.fs.look(p, o.name)
-	if err != nil || now.id != o.id || !now.low.isDir() || now.opaque || now.redirect != "" {
+	if err != nil || now.id != o.id || !now.low.isDir() || now.opaque || now.renamed || p.hidden {
 		if vanished(err) {
 			err = nil
 		}

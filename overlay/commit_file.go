@@ -89,6 +89,9 @@ func (c *commit) keep(o *object) (bool, error) {
 	if err != nil || diff&Content != 0 {
 		return false, err
 	}
+	if c.survey.strangers[c.fs.devs.ino(o.low.id)] {
+		return false, nil // its number is that of another file of the view
+	}
 	if o.low.attr.Nlink > 1 {
 		// One of several names in the workspace: is it that in the view?
 		own, err := c.isCopy(o)
@@ -339,6 +342,9 @@ func (c *commit) swapIn(p *place, o *object, fd int, t string) error {
 		if o.low.isDir() && within(r.redirect, o.path) {
 			return errMeanwhile // another directory shows what is in it
 		}
+	}
+	if err := c.keepNumbers(&o.low); err != nil {
+		return err
 	}
 	if err := at.Rename(fd, t, fd, o.name, unix.RENAME_EXCHANGE); err != nil {
 		return err

@@ -371,7 +371,11 @@ func (c *commit) leaves(o *object) baseRecord {
 // many are hidden, and the change time in its fingerprints, which moves with
 // the count.
 func (c *commit) losesName(low *cover, fd int, fn func() error) error {
-	if low.attr.IsDir() || low.attr.Nlink < 2 {
+	if low.attr.IsDir() {
+		return fn()
+	}
+	if low.attr.Nlink < 2 {
+		c.keepNumber(low, fd)
 		return fn()
 	}
 	if err := fn(); err != nil {
@@ -431,4 +435,47 @@ func (fs *FS) nameBack(low *cover, fd int) error {
 		return at.Unlink(fs.ly.links, file, 0) // none is removed any more
 	}
 	return fs.ly.set(fs.ly.links, file, markNlink, nlinkMark('L', int32(n)+1))
+}
+
+// keepNumbers is keepNumber for all that is at and below a lower entry.
+func (c *commit) keepNumbers(low *cover) error {
+	if len(c.survey.strangers) == 0 {
+		return nil
+	}
+	one := func(f *cover) error {
+		return f.location().use(func(fd int, _ string) error {
+			c.keepNumber(f, fd)
+			return nil
+		})
+	}
+	if !low.isDir() {
+		return one(low)
+	}
+	return c.fs.lowerTree(c.ctx, low, func(_ string, sub *cover) error {
+		if sub.isDir() {
+			return nil
+		}
+		return one(sub)
+	})
+}
+
+// keepNumber has the number of a lower file that goes, low in the directory fd,
+// not given to another one if an upper file shows it.
+func (c *commit) keepNumber(low *cover, fd int) {
+	if ino := c.fs.devs.ino(low.id); c.survey.strangers[ino] {
+		c.fs.inos.keep(c.fs, fd, low.name, ino)
+	}
+}
+
+// keep reserves the number of a lower file that goes and that an upper file
+// elsewhere shows, so that the host does not give it to another; until the next
+// Open that finds it shown no more. It cannot where the workspace is on another
+// filesystem than the upper layer.
+func (r *reservedInos) keep(fs *FS, fd int, name string, ino uint64) {
+	if at.Link(fd, name, fs.ly.inos, strconv.FormatUint(ino, 10)) != nil {
+		return
+	}
+	r.mu.Lock()
+	r.set[ino] = struct{}{}
+	r.mu.Unlock()
 }

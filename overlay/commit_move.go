@@ -71,7 +71,7 @@ func (c *commit) direct(r *object) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for name := range strings.SplitSeq(r.redirect, "/") {
+	for name := range strings.SplitSeq(c.survey.viewOf(r.redirect), "/") {
 		o, err := c.fs.look(p, name)
 		if vanished(err) {
 			return true, nil
@@ -82,7 +82,7 @@ func (c *commit) direct(r *object) (bool, error) {
 		if o.white {
 			return true, nil
 		}
-		if !o.attr.IsDir() || o.opaque || o.redirect != "" || p.hidden {
+		if !o.attr.IsDir() || o.opaque || p.hidden {
 			return false, nil
 		}
 		p = p.enter(o)
@@ -92,6 +92,9 @@ func (c *commit) direct(r *object) (bool, error) {
 
 // moveHere renames the workspace's directory that o shows to where o is.
 func (c *commit) moveHere(p *place, o *object) error {
+	if !o.renamed {
+		return nil
+	}
 	var r *object
 	for _, m := range c.survey.redirects {
 		if m.path == o.path && m.redirect == o.redirect {
@@ -104,9 +107,6 @@ func (c *commit) moveHere(p *place, o *object) error {
 	if !o.low.isDir() {
 		// The workspace lost what was renamed: there is only what the overlay
 		// has of it.
-		return c.redirectTo(r, o.path)
-	}
-	if o.redirect == o.path {
 		return c.redirectTo(r, o.path)
 	}
 	c.tell(o.path)
@@ -140,6 +140,9 @@ func (c *commit) aside(p *place, o *object, was *cover) error {
 		if conflict != NoConflict {
 			return errMeanwhile
 		}
+	}
+	if err := c.keepNumbers(was); err != nil {
+		return err
 	}
 	err := was.location().use(func(fd int, name string) error {
 		t, err := c.temp(p, fd)

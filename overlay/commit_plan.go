@@ -45,7 +45,11 @@ func (c *commit) plan() error {
 // otherwise be deleted with what it was in.
 func (c *commit) close() error {
 	if c.choice.all {
-		c.moves = c.survey.redirects
+		for _, r := range c.survey.redirects {
+			if r.renamed {
+				c.moves = append(c.moves, r)
+			}
+		}
 		return nil
 	}
 	for _, p := range c.choice.sel {
@@ -71,7 +75,7 @@ func (c *commit) close() error {
 		again = false
 		for _, r := range c.survey.redirects {
 			was := c.survey.viewOf(r.redirect)
-			if taken[r] || !c.choice.leads(r.path) && !c.choice.has(r.redirect) && !c.choice.has(was) {
+			if taken[r] || !r.renamed || !c.choice.leads(r.path) && !c.choice.has(r.redirect) && !c.choice.has(was) {
 				continue
 			}
 			taken[r], again = true, true

@@ -102,6 +102,20 @@ func newPlayer(t testing.TB, seed uint64) *player {
 	return &player{lab: l.open(), r: rand.New(rand.NewPCG(seed, 7))}
 }
 
+// commit is lab.commit that tells what led to a failure.
+func (p *player) commit(opt CommitOptions) {
+	p.t.Helper()
+	opt.NoSync = true
+	r, err := p.fs.Commit(p.ctx, opt)
+	if err != nil {
+		p.t.Errorf("commit: %v", err)
+	}
+	for _, n := range r.Left {
+		p.t.Errorf("left: %q: %s", n.Path, n.Reason)
+	}
+	p.check()
+}
+
 func (p *player) check() {
 	p.t.Helper()
 	if p.t.Failed() {

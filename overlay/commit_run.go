@@ -131,7 +131,7 @@ func (c *commit) create(p *place, name, path string) (*object, error) {
 // and that the upper one hides nothing of it. Attributes come in the second
 // pass.
 func (c *commit) ensureDir(p *place, o *object) (*place, error) {
-	if o.redirect != "" {
+	if o.renamed {
 		if err := c.moveHere(p, o); err != nil {
 			return nil, err
 		}
@@ -142,7 +142,7 @@ func (c *commit) ensureDir(p *place, o *object) (*place, error) {
 			return nil, err
 		}
 	}
-	if o.redirect != "" || o.opaque {
+	if o.renamed || o.opaque {
 		var err error
 		if o, err = c.fs.look(p, o.name); err != nil {
 			return nil, err
@@ -222,7 +222,7 @@ func (c *commit) finishIn(p *place, o *object) error {
 			if c.choice.has(path) && !isStage(p, name) {
 				whites = append(whites, e)
 			}
-		case e.attr.IsDir() && e.low.isDir() && !e.opaque && e.redirect == "":
+		case e.attr.IsDir() && e.low.isDir() && !e.opaque && !e.renamed && !p.hidden:
 			if err := c.finishIn(p.enter(e), e); err != nil {
 				return err
 			}
@@ -235,9 +235,31 @@ func (c *commit) finishIn(p *place, o *object) error {
 		return err
 	}
 	if o == nil {
-		return c.rootTimes(p)
+		if err := c.rootTimes(p); err != nil {
+			return err
+		}
 	}
-	return nil
+	return c.touched(p)
+}
+
+// touched notes the times that a directory of the workspace has after what was
+// done in it, so that they are not taken for somebody else's doing.
+func (c *commit) touched(p *place) error {
+	print := c.base.get(p.origin)
+	if print == nil {
+		return nil
+	}
+	a, id, err := location{dir: p.lowers[0].at}.stat()
+	if err != nil {
+		return err
+	}
+	now := c.fs.log.printOf(&a, id)
+	if now.mtime == print.mtime && now.ctime == print.ctime {
+		return nil
+	}
+	set := *print
+	set.size, set.mtime, set.ctime = now.size, now.mtime, now.ctime
+	return c.note(baseRecord{kind: baseSet, path: p.origin, print: set})
 }
 
 // deleteIn deletes what the whiteouts of a directory hide, and these.
@@ -317,11 +339,15 @@ func (c *commit) removeBelow(origin string, low *cover) error {
 // finishDir gives a directory of the workspace the attributes of the upper one,
 // if they are chosen, and removes that if nothing is left in it.
 func (c *commit) finishDir(p *place, o *object) error {
-	diff, err := differences(c.ctx, o.low.location(), &o.low.attr, o.loc, &o.attr)
-	if err != nil {
+	o, err := c.fs.look(p, o.name) // what was done in it changed its times
+	if err != nil || !o.attr.IsDir() || !o.low.isDir() {
 		if vanished(err) {
 			err = nil
 		}
+		return err
+	}
+	diff, err := differences(c.ctx, o.low.location(), &o.low.attr, o.loc, &o.attr)
+	if err != nil {
 		return err
 	}
 	diff &^= Content
@@ -334,6 +360,9 @@ func (c *commit) finishDir(p *place, o *object) error {
 			return err
 		}
 		c.step("attributes")
+		if err := c.settled(o.path, o.low.location()); err != nil {
+			return err
+		}
 	}
 	if chosen {
 		c.finished(o.path)

@@ -308,7 +308,7 @@ func (d *discard) pruneDir(path string) (gone bool, err error) {
 	if err != nil || o == nil {
 		return o == nil, err
 	}
-	if !o.attr.IsDir() || o.opaque || o.redirect != "" || !o.low.isDir() {
+	if !o.attr.IsDir() || o.opaque || o.renamed || p.hidden || !o.low.isDir() {
 		return false, nil
 	}
 	diff, err := differences(d.ctx, o.low.location(), &o.low.attr, o.loc, &o.attr)
