@@ -136,6 +136,10 @@ func (fs *FS) setAttrLocked(ctx context.Context, n *node, h *handle, in *vfs.Set
 		}
 	}
 	if in.Valid&vfs.SetMode != 0 {
+		if !fs.ly.privileged {
+			fs.modes.Lock() // see openAnyway
+			defer fs.modes.Unlock()
+		}
 		if err := at.Chmod(s.fd, s.name, in.Mode&0o7777); err != nil {
 			return gone(err)
 		}

@@ -435,7 +435,7 @@ func randomOp(r *rand.Rand) op {
 	case k < 63:
 		return simple("mknod "+p, func(s *state) error { return s.mknod(p, unix.S_IFIFO|0o600, 0) })
 	case k < 67:
-		mode := uint32(r.IntN(0o1000))
+		mode := uint32(r.IntN(0o1000)) | 0o700 // an ordinary user has to get in
 		return simple("chmod "+p, func(s *state) error {
 			if a, err := s.lstat(p); err != nil || a.IsSymlink() {
 				return err

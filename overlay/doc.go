@@ -66,6 +66,7 @@
 //
 // In the order in which they are taken; whoever holds one takes none above it:
 //
+//  0. FS.changing: held by a commit or discard for its whole duration.
 //  1. gate: shared by each change for its whole duration, exclusively by
 //     freeze. An operation takes it once.
 //  2. FS.copies: a copy-up under way. Only its leader works; others wait for it
@@ -80,8 +81,10 @@
 //     reads and writes included, exclusively by whatever puts another one
 //     behind the node, or moves it.
 //  7. handle.mu: shared while its descriptor is used.
-//  8. Leaves, under which nothing is taken: dirState.kmu, the shards of table,
-//     devices.mu, whiteouts.mu, reservedInos.mu, and the cache of package at.
+//  8. FS.modes: while permission bits are set by an ordinary user's process.
+//  9. Leaves, under which nothing is taken: dirState.kmu, the shards of table,
+//     devices.mu, whiteouts.mu, reservedInos.mu, baseLog.mu, and the cache of
+//     package at.
 //
 // No lock is held while an Invalidator is told.
 //

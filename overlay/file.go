@@ -94,14 +94,61 @@ func (fs *FS) Open(ctx context.Context, id vfs.NodeID, flags int) (vfs.Handle, e
 	h := fs.newHandle(n, flags, -1)
 	// The descriptor is opened now, for its errors belong to the open.
 	n.mu.RLock()
-	_, err = h.file()
+	if _, err = h.file(); err == nil {
+		h.mu.RUnlock()
+		err = h.mayWrite()
+	}
 	n.mu.RUnlock()
 	if err != nil {
 		h.Close()
 		return nil, err
 	}
-	h.mu.RUnlock()
 	return h, nil
+}
+
+// mayWrite tells whether the host would let an ordinary user open the lower
+// file for what the handle is opened for; its upper copy will be as it is. A
+// host's filesystem that is read-only is no obstacle. n.mu is held.
+func (h *handle) mayWrite() error {
+	if h.n.up || !h.writes() || h.fs.ly.privileged {
+		return nil
+	}
+	s, err := h.n.spotLocked()
+	if err != nil {
+		return err
+	}
+	defer s.release()
+	err = unix.Faccessat2(s.fd, s.name, unix.W_OK, unix.AT_EACCESS|unix.AT_SYMLINK_NOFOLLOW)
+	if err == syscall.EACCES {
+		return err
+	}
+	return nil
+}
+
+// openAnyway opens the upper file for a handle that was open already when the
+// permission bits were taken from an ordinary user who owns the file. n.mu is
+// held shared.
+func (fs *FS) openAnyway(n *node, flags int) (int, error) {
+	fs.modes.Lock()
+	defer fs.modes.Unlock()
+	s, err := n.spotLocked()
+	if err != nil {
+		return -1, err
+	}
+	defer s.release()
+	a, _, err := at.Stat(s.fd, s.name)
+	if err != nil {
+		return -1, gone(err)
+	}
+	if err := at.Chmod(s.fd, s.name, a.Mode&0o7777|0o600); err != nil {
+		return -1, syscall.EACCES
+	}
+	fd, err := fs.openReal(n, flags)
+	if cerr := at.Chmod(s.fd, s.name, a.Mode&0o7777); err == nil && cerr != nil {
+		unix.Close(fd)
+		return -1, cerr
+	}
+	return fd, err
 }
 
 func (fs *FS) truncateAtOpen(ctx context.Context, n *node) error {
@@ -165,6 +212,9 @@ func (h *handle) file() (int, error) {
 				flags = unix.O_RDONLY | flags&(unix.O_DIRECT|unix.O_NOATIME)
 			}
 			fd, err := h.fs.openReal(h.n, flags)
+			if err == syscall.EACCES && h.fd >= 0 {
+				fd, err = h.fs.openAnyway(h.n, flags)
+			}
 			if err != nil {
 				h.mu.Unlock()
 				return -1, err

@@ -47,16 +47,15 @@ type Options struct {
 
 // Errors that [Open] may wrap, each with the directory and the cause.
 var (
-	ErrNoLower      = errors.New("no lower directory given")
-	ErrNotDir       = errors.New("not an existing directory")
-	ErrOverlap      = errors.New("directories overlap")
-	ErrOtherDevice  = errors.New("the work directory is not on the upper directory's filesystem")
-	ErrNoXattr      = errors.New("the filesystem has no extended attributes for the overlay's marks")
-	ErrNoWhiteout   = errors.New("the filesystem cannot hold whiteouts (character device 0:0)")
-	ErrNoRename     = errors.New("the filesystem cannot exchange and whiteout on rename")
-	ErrInUse        = errors.New("the work directory is in use by another overlay")
-	ErrForeignWork  = errors.New("the work directory holds files that are not an overlay's")
-	ErrNotSupported = errors.New("not supported by the filesystem")
+	ErrNoLower     = errors.New("no lower directory given")
+	ErrNotDir      = errors.New("not an existing directory")
+	ErrOverlap     = errors.New("directories overlap")
+	ErrOtherDevice = errors.New("the work directory is not on the upper directory's filesystem")
+	ErrNoXattr     = errors.New("the filesystem has no extended attributes for the overlay's marks")
+	ErrNoWhiteout  = errors.New("the filesystem cannot hold whiteouts (character device 0:0)")
+	ErrNoRename    = errors.New("the filesystem cannot exchange and whiteout on rename")
+	ErrInUse       = errors.New("the work directory is in use by another overlay")
+	ErrForeignWork = errors.New("the work directory holds files that are not an overlay's")
 )
 
 // FS is an overlay as a [vfs.FS]. The package comment has its model, its
@@ -77,10 +76,10 @@ type FS struct {
 	copies   flights
 	devs     devices
 	white    whiteouts
+	modes    sync.Mutex // of an ordinary user's process, see openAnyway
 	hard     hardLinks
 	inos     reservedInos
 	nextTmp  atomic.Uint64
-	orphans  atomic.Int64 // descriptors held by nodes without a name
 	workFD   int
 	closed   atomic.Bool
 }

@@ -429,6 +429,8 @@ func TestMarksAreHidden(t *testing.T) {
 	}
 }
 
+func setMode(mode uint32) vfs.SetAttr { return vfs.SetAttr{Valid: vfs.SetMode, Mode: mode} }
+
 func TestHostEdits(t *testing.T) {
 	b := newBed(t, func(d string) {
 		put(t, d+"/d/f", "one")

@@ -26,6 +26,10 @@ type renaming struct {
 	white        bool // a whiteout has the new name
 }
 
+// redirectSafe is the length of a redirect, in bytes, that fits the extended
+// attributes of any filesystem that has them.
+const redirectSafe = 1 << 10
+
 // Rename implements [vfs.FS].
 func (fs *FS) Rename(ctx context.Context, oldParent vfs.NodeID, oldName string, newParent vfs.NodeID, newName string, flags vfs.RenameFlags) error {
 	if err := vfs.CheckName(oldName); err != nil {
@@ -298,8 +302,36 @@ func (r *renaming) prepare(n, dir *node, fd int, name string, to *node, toFD int
 				l.inUpper = true
 			}
 		}
-	} else if len(n.d.lowers) > 0 {
-		// Its lower part stays where it is.
+	} else if err := r.markMoved(n, dir, fd, name, to); err != nil {
+		return err
+	}
+	fs.step("rename.marked")
+	if n.ino.Load() != fs.devs.ino(n.real) || n.isDir() && len(n.d.lowers) > 0 {
+		return fs.makeImpure(to, toFD)
+	}
+	return nil
+}
+
+// markMoved has the upper directory n, name in dir, say where its lower part is
+// and what it hides, whatever it is called.
+func (r *renaming) markMoved(n, dir *node, fd int, name string, to *node) error {
+	fs := r.fs
+	if len(n.d.lowers) == 0 && (n.d.opaque || len(to.d.lowers) == 0) {
+		return nil
+	}
+	if !fs.ly.privileged {
+		a, _, err := at.Stat(fd, name)
+		if err != nil {
+			return err
+		}
+		shut, err := fs.openUp(fd, name, &a)
+		if err != nil {
+			return err
+		}
+		defer shut()
+	}
+	if len(n.d.lowers) > 0 {
+		// That part stays where it is.
 		path := n.d.redirect
 		if path == "" {
 			rest := name
@@ -308,24 +340,19 @@ func (r *renaming) prepare(n, dir *node, fd int, name string, to *node, toFD int
 			}
 			path = "/" + rest
 		}
-		switch err := fs.ly.setRedirect(fd, name, path); err {
-		case nil:
-		case syscall.ENOSPC, syscall.ERANGE, syscall.E2BIG:
-			return syscall.EXDEV // too long to be recorded
-		default:
+		if err := fs.ly.setRedirect(fd, name, path); err != nil {
+			if len(path) > redirectSafe {
+				return syscall.EXDEV // longer than this host can record
+			}
 			return err
 		}
 		n.d.redirect = path
-	} else if !n.d.opaque && len(to.d.lowers) > 0 {
-		if err := fs.ly.setOpaque(fd, name); err != nil {
-			return err
-		}
-		n.d.opaque = true
+		return nil
 	}
-	fs.step("rename.marked")
-	if n.ino.Load() != fs.devs.ino(n.real) || n.isDir() && len(n.d.lowers) > 0 {
-		return fs.makeImpure(to, toFD)
+	if err := fs.ly.setOpaque(fd, name); err != nil {
+		return err
 	}
+	n.d.opaque = true
 	return nil
 }
 

@@ -25,6 +25,9 @@ const (
 func (fs *FS) openWork() (err error) {
 	ly := &fs.ly
 	ly.scratch, ly.index, ly.links, ly.inos = -1, -1, -1, -1
+	if err := fs.checkWork(); err != nil {
+		return fmt.Errorf("%s: %w", fs.opt.Work, err)
+	}
 	if err := fs.clearScratch(); err != nil {
 		return fmt.Errorf("%s: %w", fs.opt.Work, err)
 	}
@@ -57,6 +60,24 @@ func (fs *FS) openWork() (err error) {
 		return err
 	}
 	return fs.inos.init(fs)
+}
+
+// checkWork makes sure that nothing is in the work directory but what an
+// overlay puts there, before anything in it is removed.
+func (fs *FS) checkWork() error {
+	var foreign string
+	err := at.ReadDir(fs.workFD, 0, func(e vfs.DirEntry) bool {
+		switch e.Name {
+		case ".", "..", scratchDir, indexDir, linksDir, inosDir:
+			return true
+		}
+		foreign = e.Name
+		return false
+	})
+	if err == nil && foreign != "" {
+		err = fmt.Errorf("%w: %q", ErrForeignWork, foreign)
+	}
+	return err
 }
 
 // clearScratch removes what a crash left in the making.
