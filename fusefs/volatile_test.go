@@ -1,0 +1,125 @@
+package fusefs_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/fusefs/internal/serve"
+)
+
+// What others do to a directory of the host underneath shows within the
+// lifetime of what is volatile, in files that are open all the time, too.
+func TestHostChangesShowInTime(t *testing.T) {
+	c := serve.Config{FS: "hostfs", Dirs: []string{t.TempDir()}}
+	c.Options.VolatileTimeout = 50 * time.Millisecond
+	c.Options.NoPassthrough = true
+	m := serve.Start(t, c)
+	host, path := filepath.Join(c.Dirs[0], "f"), filepath.Join(m.Mountpoint, "f")
+	if err := os.WriteFile(host, []byte("one"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "new file", func() bool { b, _ := os.ReadFile(path); return string(b) == "one" })
+	open, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	want := []byte("one")
+	for i := range 20 {
+		f, err := os.OpenFile(host, os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		more := fmt.Appendf(nil, " and %d", i)
+		if _, err := f.Write(more); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		want = append(want, more...)
+		eventually(t, "appended", func() bool {
+			buf := make([]byte, 4096)
+			n, _ := open.ReadAt(buf, 0)
+			return bytes.Equal(buf[:n], want)
+		})
+	}
+	if err := os.WriteFile(filepath.Join(c.Dirs[0], "g"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "in the listing", func() bool { l, _ := os.ReadDir(m.Mountpoint); return len(l) == 2 })
+	if err := os.Remove(host); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "removed", func() bool { l, _ := os.ReadDir(m.Mountpoint); return len(l) == 1 })
+}
+
+// What is stored through a shared mapping is beside the mount after msync, and
+// after munmap and close; with passthrough at once.
+func TestSharedMapping(t *testing.T) {
+	modes(t, func(t *testing.T, m *serve.Mount) {
+		path := filepath.Join(m.Mountpoint, "f")
+		if err := os.WriteFile(path, make([]byte, 8192), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mem, err := unix.Mmap(int(f.Fd()), 0, 8192, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(mem, "synced")
+		if err := unix.Msync(mem, unix.MS_SYNC); err != nil {
+			t.Fatal(err)
+		}
+		beside := func() []byte { return m.Must(serve.Request{Op: "read", Path: "f"}).Data }
+		wantBytes(t, "after msync", beside()[:6], []byte("synced"))
+		m.Must(serve.Request{Op: "write", Path: "f", Data: []byte("beside"), Off: 4096})
+		wantBytes(t, "written beside, mapped here", mem[4096:4102], []byte("beside"))
+		copy(mem[100:], "closed")
+		f.Close()
+		if err := unix.Munmap(mem); err != nil {
+			t.Fatal(err)
+		}
+		wantBytes(t, "after munmap", beside()[100:106], []byte("closed"))
+	})
+}
+
+// Nothing is left open after much came and went.
+func TestNothingLeaks(t *testing.T) {
+	m := serve.Start(t, serve.Config{FS: "stable", Dirs: []string{t.TempDir()}})
+	before := m.Must(serve.Request{Op: "stats"})
+	for i := range 300 {
+		dir := filepath.Join(m.Mountpoint, "d")
+		if err := os.MkdirAll(filepath.Join(dir, "e"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for j := range 3 {
+			if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(j)), []byte("x"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d, err := os.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A listing that is begun and never ended.
+		if _, err := d.Readdirnames(1 + i%3); err != nil {
+			t.Fatal(err)
+		}
+		d.Close()
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "all given back", func() bool {
+		now := m.Must(serve.Request{Op: "stats"})
+		return now.Stats.Handles == 0 && now.Stats.Nodes <= 2 && now.FDs <= before.FDs+4
+	})
+}
