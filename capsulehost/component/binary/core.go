@@ -1,0 +1,358 @@
+package binary
+
+import "slices"
+
+// CoreFuncType is the type of a core function.
+type CoreFuncType struct{ Params, Results []CoreType }
+
+// Equal tells whether two types are the same.
+func (t CoreFuncType) Equal(u CoreFuncType) bool {
+	return slices.Equal(t.Params, u.Params) && slices.Equal(t.Results, u.Results)
+}
+
+// String returns the type as "(i32, i64) -> i32".
+func (t CoreFuncType) String() string {
+	s := "(" + coreNames(t.Params) + ")"
+	if len(t.Results) > 0 {
+		s += " -> " + coreNames(t.Results)
+	}
+	return s
+}
+
+func coreNames(types []CoreType) string {
+	s := ""
+	for i, t := range types {
+		if i > 0 {
+			s += ", "
+		}
+		s += t.String()
+	}
+	return s
+}
+
+// String returns the type's name in the text format.
+func (t CoreType) String() string {
+	switch t {
+	case I32:
+		return "i32"
+	case I64:
+		return "i64"
+	case F32:
+		return "f32"
+	case F64:
+		return "f64"
+	case 0x7b:
+		return "v128"
+	case 0x70:
+		return "funcref"
+	case 0x6f:
+		return "externref"
+	case 0x69:
+		return "exnref"
+	}
+	return "ref"
+}
+
+// Limits are those of a table or memory.
+type Limits struct {
+	Min, Max uint64
+	HasMax   bool
+}
+
+// CoreExtern is something that a core module imports or exports.
+type CoreExtern struct {
+	Module string // of an import
+	Name   string
+	CoreEntity
+}
+
+// CoreEntity is the type of something of a core module.
+type CoreEntity struct {
+	Sort    Sort // CoreFunc, CoreTable, CoreMemory, CoreGlobal or CoreTag
+	Func    CoreFuncType
+	Elem    CoreType // of a table; the type of a global
+	Mutable bool     // of a global
+	Limits  Limits
+}
+
+// ModuleType is the type of a core module.
+type ModuleType struct {
+	Imports, Exports []CoreExtern
+
+	index map[string]int // of exports
+}
+
+// Export returns the export with this name.
+func (t *ModuleType) Export(name string) (CoreEntity, bool) {
+	i, ok := t.index[name]
+	if !ok {
+		return CoreEntity{}, false
+	}
+	return t.Exports[i].CoreEntity, true
+}
+
+func (t *ModuleType) addExport(at int64, e CoreExtern) {
+	if _, ok := t.index[e.Name]; ok {
+		failAt(at, "a core module exports %q twice", e.Name)
+	}
+	if t.index == nil {
+		t.index = map[string]int{}
+	}
+	t.index[e.Name] = len(t.Exports)
+	t.Exports = append(t.Exports, e)
+}
+
+// Ids of the sections of a core module that tell its type.
+const (
+	coreTypes   = 1
+	coreImports = 2
+	coreFuncs   = 3
+	coreTables  = 4
+	coreMems    = 5
+	coreGlobals = 6
+	coreExports = 7
+	coreTags    = 13
+)
+
+// coreModule reads the type of the core module that is all of r. Its code is not
+// looked at.
+func coreModule(r *reader) *ModuleType {
+	if r.left() < 8 || string(r.b[:8]) != "\x00asm\x01\x00\x00\x00" {
+		r.failf(`expected a core module, which begins with "\0asm" and version 1`)
+	}
+	r.pos = 8
+	m := &ModuleType{}
+	d := &coreDecoder{m: m}
+	for r.left() > 0 {
+		id := r.byte("a section")
+		s := r.sub(r.u32("the size of a section"), "a section")
+		d.section(id, s)
+	}
+	return m
+}
+
+type coreDecoder struct {
+	m       *ModuleType
+	types   []CoreFuncType
+	funcs   []CoreFuncType
+	tables  []CoreEntity
+	mems    []CoreEntity
+	globals []CoreEntity
+	tags    []CoreFuncType
+}
+
+func (d *coreDecoder) section(id byte, r *reader) {
+	switch id {
+	case coreTypes:
+		for range r.count("core types") {
+			r.expect(0x60, "a function type")
+			d.types = append(d.types, coreFuncType(r))
+		}
+	case coreImports:
+		for range r.count("core imports") {
+			d.imported(r)
+		}
+	case coreFuncs:
+		for range r.count("core functions") {
+			d.funcs = append(d.funcs, d.typeAt(r))
+		}
+	case coreTables:
+		for range r.count("core tables") {
+			if r.left() > 0 && r.b[r.pos] == 0x40 {
+				r.pos++
+				r.expect(0, "a table with an initial value")
+				t := coreTable(r)
+				constExpr(r)
+				d.tables = append(d.tables, t)
+				continue
+			}
+			d.tables = append(d.tables, coreTable(r))
+		}
+	case coreMems:
+		for range r.count("core memories") {
+			d.mems = append(d.mems, CoreEntity{Sort: CoreMemory, Limits: limits(r)})
+		}
+	case coreGlobals:
+		for range r.count("core globals") {
+			d.globals = append(d.globals, coreGlobal(r))
+			constExpr(r)
+		}
+	case coreTags:
+		for range r.count("core tags") {
+			r.expect(0, "a tag")
+			d.tags = append(d.tags, d.typeAt(r))
+		}
+	case coreExports:
+		for range r.count("core exports") {
+			d.exported(r)
+		}
+	default:
+		return
+	}
+	r.end("a section of a core module")
+}
+
+func (d *coreDecoder) typeAt(r *reader) CoreFuncType {
+	at := r.at()
+	return pick(at, d.types, r.u32("a core type"), "core type")
+}
+
+func (d *coreDecoder) imported(r *reader) {
+	e := CoreExtern{Module: r.name("the module of a core import"), Name: r.name("the name of a core import")}
+	e.CoreEntity = coreExternType(r, d.types)
+	switch e.Sort {
+	case CoreFunc:
+		d.funcs = append(d.funcs, e.Func)
+	case CoreTable:
+		d.tables = append(d.tables, e.CoreEntity)
+	case CoreMemory:
+		d.mems = append(d.mems, e.CoreEntity)
+	case CoreGlobal:
+		d.globals = append(d.globals, e.CoreEntity)
+	case CoreTag:
+		d.tags = append(d.tags, e.Func)
+	}
+	d.m.Imports = append(d.m.Imports, e)
+}
+
+func (d *coreDecoder) exported(r *reader) {
+	at := r.at()
+	e := CoreExtern{Name: r.name("the name of a core export")}
+	sort := r.byte("the sort of a core export")
+	i := r.u32("the index of a core export")
+	switch sort {
+	case 0:
+		e.CoreEntity = CoreEntity{Sort: CoreFunc, Func: pick(at, d.funcs, i, "core function")}
+	case 1:
+		e.CoreEntity = pick(at, d.tables, i, "core table")
+	case 2:
+		e.CoreEntity = pick(at, d.mems, i, "core memory")
+	case 3:
+		e.CoreEntity = pick(at, d.globals, i, "core global")
+	case 4:
+		e.CoreEntity = CoreEntity{Sort: CoreTag, Func: pick(at, d.tags, i, "core tag")}
+	default:
+		failAt(at, "expected the sort of a core export, found %#02x", sort)
+	}
+	d.m.addExport(at, e)
+}
+
+// pick returns element i of an index space.
+func pick[T any](at int64, space []T, i uint32, what string) T {
+	if int64(i) >= int64(len(space)) {
+		failAt(at, "there is no %s %d: there are %d", what, i, len(space))
+	}
+	return space[i]
+}
+
+func coreFuncType(r *reader) CoreFuncType {
+	return CoreFuncType{Params: coreValTypes(r), Results: coreValTypes(r)}
+}
+
+func coreValTypes(r *reader) []CoreType {
+	var l []CoreType
+	for range r.count("core value types") {
+		l = append(l, coreValType(r))
+	}
+	return l
+}
+
+func coreValType(r *reader) CoreType {
+	at := r.at()
+	switch b := r.byte("a core value type"); b {
+	case 0x7f, 0x7e, 0x7d, 0x7c, 0x7b, 0x70, 0x6f, 0x69:
+		return CoreType(b)
+	default:
+		failAt(at, "expected a core value type, found %#02x", b)
+	}
+	return 0
+}
+
+func limits(r *reader) Limits {
+	at := r.at()
+	flags := r.byte("limits")
+	switch {
+	case flags&4 != 0 && flags < 8:
+		failAt(at, "memories and tables of 64 bits are not supported")
+	case flags&2 != 0 && flags < 8:
+		failAt(at, "shared memories are not supported")
+	case flags > 1:
+		failAt(at, "expected limits, found %#02x", flags)
+	}
+	l := Limits{Min: r.varint(32, "the minimum of limits"), HasMax: flags == 1}
+	if l.HasMax {
+		l.Max = r.varint(32, "the maximum of limits")
+		if l.Max < l.Min {
+			failAt(at, "limits from %d to %d", l.Min, l.Max)
+		}
+	}
+	return l
+}
+
+func coreTable(r *reader) CoreEntity {
+	return CoreEntity{Sort: CoreTable, Elem: coreValType(r), Limits: limits(r)}
+}
+
+func coreGlobal(r *reader) CoreEntity {
+	e := CoreEntity{Sort: CoreGlobal, Elem: coreValType(r)}
+	at := r.at()
+	switch b := r.byte("the mutability of a global"); b {
+	case 0:
+	case 1:
+		e.Mutable = true
+	default:
+		failAt(at, "expected the mutability of a global, found %#02x", b)
+	}
+	return e
+}
+
+// coreExternType reads the type of an import of a core module.
+func coreExternType(r *reader, types []CoreFuncType) CoreEntity {
+	at := r.at()
+	switch b := r.byte("the sort of a core import"); b {
+	case 0:
+		return CoreEntity{Sort: CoreFunc, Func: pick(at, types, r.u32("a core type"), "core type")}
+	case 1:
+		return coreTable(r)
+	case 2:
+		return CoreEntity{Sort: CoreMemory, Limits: limits(r)}
+	case 3:
+		return coreGlobal(r)
+	case 4:
+		r.expect(0, "a tag")
+		return CoreEntity{Sort: CoreTag, Func: pick(at, types, r.u32("a core type"), "core type")}
+	default:
+		failAt(at, "expected the sort of a core import, found %#02x", b)
+	}
+	return CoreEntity{}
+}
+
+// constExpr passes over a constant expression.
+func constExpr(r *reader) {
+	for {
+		at := r.at()
+		switch op := r.byte("a constant expression"); op {
+		case 0x0b:
+			return
+		case 0x41, 0x42: // i32.const, i64.const
+			for r.byte("a constant")&0x80 != 0 {
+			}
+		case 0x43:
+			r.bytes(4, "a constant")
+		case 0x44:
+			r.bytes(8, "a constant")
+		case 0x23, 0xd2: // global.get, ref.func
+			r.u32("an index")
+		case 0xd0: // ref.null
+			r.byte("a reference type")
+		case 0x6a, 0x6b, 0x6c, 0x7c, 0x7d, 0x7e: // extended constant expressions
+		case 0xfd:
+			if v := r.u32("an instruction"); v != 12 {
+				failAt(at, "expected a constant expression, found instruction 0xfd %d", v)
+			}
+			r.bytes(16, "a constant")
+		default:
+			failAt(at, "expected a constant expression, found instruction %#02x", op)
+		}
+	}
+}
