@@ -386,3 +386,38 @@ func asUser(t *testing.T, uid int, f func() error) {
 		t.Error(err)
 	}
 }
+
+// A large file that was read keeps its pages when it is opened for writing, and
+// what is written to it is right all the same; a new one goes directly.
+func TestLargeCachedFile(t *testing.T) {
+	m := serve.Start(t, serve.Config{FS: "stable", Dirs: []string{t.TempDir()}})
+	path := filepath.Join(m.Mountpoint, "f")
+	want := make([]byte, 9<<20)
+	for i := range want {
+		want[i] = byte(i >> 8)
+	}
+	direct := func() uint64 { return m.Must(serve.Request{Op: "stats"}).Stats.Passthrough }
+	if err := os.WriteFile(path, want, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if direct() != 1 {
+		t.Errorf("the new file was not written directly")
+	}
+	for i := range 3 {
+		wantBytes(t, "before", read(t, path), want)
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteString(strconv.Itoa(i)); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		want = strconv.AppendInt(want, int64(i), 10)
+		wantBytes(t, "after", read(t, path), want)
+		wantBytes(t, "beside", m.Must(serve.Request{Op: "read", Path: "f"}).Data, want)
+	}
+	if n := direct(); n != 1 {
+		t.Errorf("%d opens with passthrough, want the first alone", n)
+	}
+}

@@ -23,7 +23,6 @@ type MountInfo struct {
 	Type       string // "fuse.astridfs" for ours
 	Source     string // Options.FSName for ours
 	ConnID     uint64 // number of the FUSE connection; for other types the minor device number
-	id         int
 }
 
 // parseMountInfo reads lines as proc(5) describes them:
@@ -45,10 +44,6 @@ func parseMountInfo(data []byte) []MountInfo {
 		if dash+2 >= len(fields) {
 			continue
 		}
-		id, err := strconv.Atoi(fields[0])
-		if err != nil {
-			continue
-		}
 		_, minor, ok := strings.Cut(fields[2], ":")
 		conn, err := strconv.ParseUint(minor, 10, 64)
 		if !ok || err != nil {
@@ -56,7 +51,7 @@ func parseMountInfo(data []byte) []MountInfo {
 		}
 		l = append(l, MountInfo{
 			Mountpoint: unescape(fields[4]), Type: unescape(fields[dash+1]), Source: unescape(fields[dash+2]),
-			ConnID: conn, id: id,
+			ConnID: conn,
 		})
 	}
 	return l

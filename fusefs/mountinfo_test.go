@@ -15,10 +15,10 @@ no line at all
 39 22 zero:x / /bad rw - tmpfs none rw
 40 22 0:44 / /odd\04 rw - tmpfs \999 rw`
 	want := []MountInfo{
-		{Mountpoint: "/", Type: "ext4", Source: "/dev/vda", ConnID: 0, id: 22},
-		{Mountpoint: "/mnt/with space\ttab\\back", Type: "fuse.astridfs", Source: "astridfs:a b", ConnID: 41, id: 36},
-		{Mountpoint: "/plain", Type: "fuse.other", Source: "none", ConnID: 42, id: 37},
-		{Mountpoint: `/odd\04`, Type: "tmpfs", Source: `\999`, ConnID: 44, id: 40},
+		{Mountpoint: "/", Type: "ext4", Source: "/dev/vda", ConnID: 0},
+		{Mountpoint: "/mnt/with space\ttab\\back", Type: "fuse.astridfs", Source: "astridfs:a b", ConnID: 41},
+		{Mountpoint: "/plain", Type: "fuse.other", Source: "none", ConnID: 42},
+		{Mountpoint: `/odd\04`, Type: "tmpfs", Source: `\999`, ConnID: 44},
 	}
 	if got := parseMountInfo([]byte(text)); !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)

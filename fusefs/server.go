@@ -35,7 +35,7 @@ func (s *Server) Unmount() error {
 	if s.done() {
 		return nil
 	}
-	if err := unmount(s.path, false); err != nil {
+	if err := s.unmount(false); err != nil {
 		if s.done() {
 			return nil
 		}
@@ -51,10 +51,22 @@ func (s *Server) UnmountLazy() error {
 	if s.done() {
 		return nil
 	}
-	if err := unmount(s.path, true); err != nil && !s.done() {
+	if err := s.unmount(true); err != nil && !s.done() {
 		return err
 	}
 	return nil
+}
+
+// unmount takes this mount away, and no other that came to its place.
+func (s *Server) unmount(lazy bool) error {
+	m, ok, err := mountAt(s.path)
+	if err != nil {
+		return &MountError{Path: s.path, Err: err}
+	}
+	if !ok || s.conn != 0 && m.ConnID != s.conn {
+		return &MountError{Path: s.path, Kind: ErrNotMounted}
+	}
+	return unmount(s.path, lazy)
 }
 
 func (s *Server) done() bool {
