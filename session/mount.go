@@ -175,9 +175,13 @@ func (o *Owner) waitEnd(ctx context.Context, m *mount, gone <-chan struct{}) err
 		case call := <-o.unmounts:
 			err := o.end(m, call.req.Lazy)
 			call.reply <- err
-			if err == nil {
-				return nil
+			if err != nil {
+				continue
 			}
+			if call.req.Lazy {
+				o.srv.stop() // capsules that run
+			}
+			return nil
 		case <-ctx.Done():
 			return o.endWithin(m, grace)
 		}

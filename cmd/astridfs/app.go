@@ -94,7 +94,12 @@ func newApp(e *env) *cli.App {
 a workspace, until you commit or discard them. Arguments written [S] name a
 session; without one it is found from the current directory, which lies in a
 workspace or in a mount. Where paths may follow, the first argument is taken as a
-session if there is one of that name, and as a path otherwise.`,
+session if there is one of that name, and as a path otherwise.
+
+Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 conflict with the workspace,
+4 denied, 5 verification failed, 6 busy, 130 interrupted; of run also the
+capsule's own, 124 time-out, 125 astridfs failed, 126 cannot be run, 127 not
+found. With --json every command prints one document with "version": 1.`,
 		HideVersion:               true,
 		Writer:                    e.stdout,
 		ErrWriter:                 e.stderr,

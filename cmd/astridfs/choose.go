@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"path/filepath"
 	"strings"
@@ -196,5 +195,8 @@ func (e *env) with(ch *chosen, command string, f func(session.Conn) error) error
 		return err
 	}
 	err = f(conn)
-	return errors.Join(err, conn.Close(context.WithoutCancel(e.ctx)))
+	if info, ierr := conn.Info(e.ctx); !conn.Live() && ierr == nil && info.Runs > 0 {
+		e.note("astridfs: waiting for %s that others run in this session; Ctrl-C stops them", plural(info.Runs, "capsule"))
+	}
+	return errors.Join(err, conn.Close(e.ctx))
 }

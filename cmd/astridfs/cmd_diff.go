@@ -61,7 +61,10 @@ owners, times, special files) is in status.
 						return diff.NameStatus(e.stdout, ch.Status[0], string(ch.From), string(ch.Path))
 					})
 				}
-				return e.diffPatch(conn, req, colourful(e.stdout) && !c.Bool("patch"))
+				plain := c.Bool("patch")
+				return e.paged(!plain, func(w io.Writer) error {
+					return e.diffPatch(w, conn, req, colourful(e.stdout) && !plain)
+				})
 			})
 		},
 	}
@@ -72,15 +75,15 @@ type patchSink struct{ io.Writer }
 
 func (patchSink) File(session.DiffFile) error { return nil }
 
-func (e *env) diffPatch(conn session.Conn, req session.DiffRequest, colour bool) error {
+func (e *env) diffPatch(w io.Writer, conn session.Conn, req session.DiffRequest, colour bool) error {
 	if !colour {
-		return conn.Diff(e.ctx, req, patchSink{e.stdout})
+		return conn.Diff(e.ctx, req, patchSink{w})
 	}
-	w := &colourWriter{w: e.stdout}
-	if err := conn.Diff(e.ctx, req, patchSink{w}); err != nil {
+	c := &colourWriter{w: w}
+	if err := conn.Diff(e.ctx, req, patchSink{c}); err != nil {
 		return err
 	}
-	return w.flush()
+	return c.flush()
 }
 
 type statSink struct {

@@ -201,10 +201,7 @@ func (e *env) mount(o mountOptions, ready *os.File) error {
 		err = errors.Join(err, owner.Close(e.ctx), session.Remove(context.WithoutCancel(e.ctx), st, disk))
 		return err
 	}
-	// The end must be in order however it came.
-	ctx, cancel := context.WithCancel(context.WithoutCancel(e.ctx))
-	cancel()
-	return errors.Join(err, owner.Close(ctx))
+	return errors.Join(err, owner.Close(e.ctx))
 }
 
 // serve says that the mount is there, goes to the background, and waits for its

@@ -73,7 +73,26 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{dir: resolve(abs)}, nil
+	s := &Store{dir: resolve(abs)}
+	return s, s.checkOwner()
+}
+
+// checkOwner tells whether the state directory, if it is there, is one whose
+// contents nobody else can replace: capsules and layers are taken from it as
+// they are.
+func (s *Store) checkOwner() error {
+	var st unix.Stat_t
+	if err := unix.Stat(s.dir, &st); err != nil {
+		return nil // whoever uses it finds what is wrong with it
+	}
+	const next = "give one of your own with --state-dir or ASTRIDFS_STATE_DIR"
+	switch {
+	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
+		return fault.New(fault.Denied, next, "the state directory %s belongs to another user (uid %d)", s.dir, st.Uid)
+	case st.Mode&unix.S_IFMT == unix.S_IFDIR && st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0:
+		return fault.New(fault.Denied, "take that away: chmod go-w "+s.dir, "others can write to the state directory %s (mode %04o)", s.dir, st.Mode&0o7777)
+	}
+	return nil
 }
 
 // resolve resolves the symbolic links of the part of path that exists.

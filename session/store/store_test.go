@@ -317,3 +317,24 @@ func TestProbe(t *testing.T) {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
+
+func TestOthersStateDirectory(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir); !fault.Is(err, fault.Denied) {
+		t.Errorf("a directory that others can write: %v", err)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 {
+		if err := os.Chown(dir, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(dir); !fault.Is(err, fault.Denied) {
+			t.Errorf("another user's directory: %v", err)
+		}
+	}
+}
