@@ -63,6 +63,10 @@ func newHost(tb testing.TB, opt capsulehost.Options) *capsulehost.Host {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.NewTextHandler(logWriter{tb}, nil))
 	}
+	if dir, err := os.UserCacheDir(); opt.CacheDir == "" && err == nil {
+		// Compiling takes most of the tests' time: what was compiled is kept.
+		opt.CacheDir = filepath.Join(dir, "astridfs", "test-capsules")
+	}
 	h, err := capsulehost.New(context.Background(), opt)
 	if err != nil {
 		tb.Fatal(err)
