@@ -201,9 +201,10 @@ func (s *scope) module(r *reader) {
 	s.d.modules++
 }
 
-// custom reads the sections that are for people. What is wrong in them is
-// passed over.
+// custom reads the sections that are for people. What is wrong in what they hold
+// is passed over.
 func (s *scope) custom(r *reader) {
+	name := r.name("the name of a custom section")
 	defer func() {
 		if p := recover(); p != nil {
 			if _, ok := p.(bail); !ok {
@@ -211,7 +212,7 @@ func (s *scope) custom(r *reader) {
 			}
 		}
 	}()
-	switch r.name("the name of a custom section") {
+	switch name {
 	case "component-name":
 		if r.byte("a part of the names") == 0 {
 			in := r.sub(r.u32("a size"), "a name")

@@ -2,8 +2,10 @@ package binary
 
 import (
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -69,4 +71,30 @@ func FuzzDecode(f *testing.F) {
 			t.Fatal("no component and no error")
 		}
 	})
+}
+
+// TestMutated changes bytes of components at random, always the same ones.
+func TestMutated(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for name, b := range samples(t) {
+		broken := slices.Clone(b)
+		for range 2000 {
+			var at [4]int
+			for i := range at {
+				at[i] = rnd.IntN(len(b))
+				if i%2 == 0 { // most of what is not code is at the ends
+					at[i] = rnd.IntN(min(len(b), 4000))
+				}
+				broken[at[i]] = byte(rnd.Uint32())
+			}
+			_, err := Decode(broken)
+			var format *FormatError
+			if err != nil && (!errors.As(err, &format) || format.Offset < 0 || format.Offset > int64(len(b))) {
+				t.Fatalf("%s: %v", name, err)
+			}
+			for _, i := range at {
+				broken[i] = b[i]
+			}
+		}
+	}
 }

@@ -122,28 +122,40 @@ func isDependency(name string) bool {
 // the version being optional.
 func isInterface(name string) bool {
 	name, version, versioned := strings.Cut(name, "@")
-	if versioned && (version == "" || strings.Trim(version, versionChars) != "") {
+	if versioned && !isVersion(version) {
 		return false
 	}
-	pkg, rest, ok := strings.Cut(name, "/")
+	pkg, name, ok := strings.Cut(name, "/")
 	ns, pkg, colon := strings.Cut(pkg, ":")
-	if !ok || !colon {
+	return ok && colon && isLabel(name) &&
+		isLabel(ns) && isLabel(pkg) && strings.ToLower(ns+pkg) == ns+pkg
+}
+
+// isVersion tells whether v is a semantic version, or the prefix of one that
+// stands for all that are compatible: "1", "0.2", "0.0.3".
+func isVersion(v string) bool {
+	v, build, hasBuild := strings.Cut(v, "+")
+	v, pre, hasPre := strings.Cut(v, "-")
+	if hasBuild && !identifiers(build) || hasPre && !identifiers(pre) {
 		return false
 	}
-	for part := range strings.SplitSeq(ns+":"+pkg, ":") {
-		if !isLabel(part) {
+	numbers := strings.Split(v, ".")
+	for _, n := range numbers {
+		if n == "" || strings.Trim(n, "0123456789") != "" || len(n) > 1 && n[0] == '0' {
 			return false
 		}
 	}
-	for part := range strings.SplitSeq(rest, "/") {
-		if !isLabel(part) {
+	return len(numbers) <= 3 && (len(numbers) == 3 || !hasBuild && !hasPre)
+}
+
+func identifiers(s string) bool {
+	for id := range strings.SplitSeq(s, ".") {
+		if id == "" || strings.Trim(id, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-") != "" {
 			return false
 		}
 	}
 	return true
 }
-
-const versionChars = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-+"
 
 // externs are the imports or exports of a scope.
 type externs struct {

@@ -61,14 +61,14 @@ func (m *matcher) val(have, want *ValType) bool {
 	return eq
 }
 
-// fn compares the types of functions. The names of parameters are for people.
+// fn compares the types of functions, the names of parameters included.
 func (m *matcher) fn(have, want *FuncType) bool {
 	m.d.spend(m.at, 1+len(have.Params))
 	if len(have.Params) != len(want.Params) || !m.val(have.Result, want.Result) {
 		return false
 	}
 	for i := range have.Params {
-		if !m.val(have.Params[i].Type, want.Params[i].Type) {
+		if have.Params[i].Name != want.Params[i].Name || !m.val(have.Params[i].Type, want.Params[i].Type) {
 			return false
 		}
 	}

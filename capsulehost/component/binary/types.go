@@ -88,7 +88,8 @@ type ValType struct {
 	// it.
 	Borrows, Dynamic bool
 
-	resources bool // there is a handle in it
+	resources bool   // there is a handle in it
+	wide      uint64 // at least its size in a memory of 64 bits, which MaxSize bounds too
 	depth     int
 }
 
@@ -249,7 +250,7 @@ func newVal(t *ValType) (_ *ValType, problem string) {
 	case problem != "":
 	case t.depth > maxDepth:
 		problem = "a value type is nested too deep"
-	case t.Size > MaxSize:
+	case t.Size > MaxSize || t.wide > MaxSize:
 		problem = "a value type has a size of 2^28 bytes or more"
 	}
 	return t, problem
@@ -377,6 +378,13 @@ func (t *ValType) inherit() {
 	t.Borrows = t.Kind == Borrow
 	t.resources = t.Kind == Borrow || t.Kind == Own
 	t.Dynamic = t.Kind == String || t.Kind == List
+	t.wide = uint64(t.Size)
+	if t.Dynamic {
+		t.wide = 16
+	}
+	if t.Kind == FixedList {
+		t.wide = uint64(t.Len) * t.Elem.wide
+	}
 	from := func(u *ValType) {
 		if u == nil {
 			return
