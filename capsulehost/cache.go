@@ -1,6 +1,7 @@
 package capsulehost
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +15,20 @@ const (
 	cacheAge  = 30 * 24 * time.Hour // since the last use
 	cacheSize = 2 << 30             // bytes
 )
+
+// private answers an error unless the directory is this user's and nobody else
+// can write to it: the machine code in it is run as it is.
+func private(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("opening the directory of compiled capsules: %w", err)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(st.Uid) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("the directory of compiled capsules, %s, could be written to by others: make it yours with mode 0700", dir)
+	}
+	return nil
+}
 
 // prune removes compiled modules that were not used for maxAge, and then those
 // used longest ago until the rest is no more than maxSize bytes. Another

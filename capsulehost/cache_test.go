@@ -60,3 +60,18 @@ func TestPrune(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestPrivate(t *testing.T) {
+	dir := t.TempDir()
+	for mode, ok := range map[os.FileMode]bool{0o700: true, 0o755: true, 0o775: false, 0o777: false, 0o722: false} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := private(dir); (err == nil) != ok {
+			t.Errorf("%o: %v", mode, err)
+		}
+	}
+	if err := private(filepath.Join(dir, "missing")); err == nil {
+		t.Error("no error for a missing directory")
+	}
+}

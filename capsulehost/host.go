@@ -121,6 +121,9 @@ func openCache(dir string, log *slog.Logger) (wazero.CompilationCache, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the directory of compiled capsules: %w", err)
 	}
+	if err := private(dir); err != nil {
+		return nil, err
+	}
 	if err := prune(dir, time.Now(), cacheAge, cacheSize); err != nil {
 		log.Warn("pruning the compiled capsules failed", "dir", dir, "error", err)
 	}

@@ -117,6 +117,40 @@ func TestTraps(t *testing.T) {
 	}
 }
 
+// Guests of a few bytes, written by hand, that lack what a call needs.
+func TestIncompleteGuests(t *testing.T) {
+	const (
+		head = "\x00asm\x01\x00\x00\x00"
+		unit = "\x01\x04\x01\x60\x00\x00" // (type (func))
+		// (type (func)) (type (func (param i32 i32 i32)))
+		types     = "\x01\x0a\x02\x60\x00\x00\x60\x03\x7f\x7f\x7f\x00"
+		exists    = "\x02\x22\x01\x14astrid:fs/host@1.0.0\x09fs-exists\x00\x01"
+		readdir   = "\x02\x23\x01\x14astrid:fs/host@1.0.0\x0afs-readdir\x00\x01"
+		one       = "\x03\x02\x01\x00" // one function of type 0
+		memory    = "\x05\x03\x01\x00\x01"
+		runMemory = "\x07\x10\x02\x03run\x00\x01\x06memory\x02\x00"
+		runAt0    = "\x07\x07\x01\x03run\x00\x00"
+		runAt1    = "\x07\x07\x01\x03run\x00\x01"
+		start0    = "\x08\x01\x00"
+		trap      = "\x0a\x05\x01\x03\x00\x00\x0b"                             // unreachable
+		call      = "\x0a\x0c\x01\x0a\x00\x41\x00\x41\x00\x41\x08\x10\x00\x0b" // call 0 (0, 0, 8)
+	)
+	h := newHost(t, capsulehost.Options{})
+	v, _ := newView(t)
+	for name, c := range map[string]struct{ wasm, want string }{
+		"a start function that traps": {head + unit + one + runAt0 + start0 + trap, "unreachable"},
+		"no memory":                   {head + types + exists + one + runAt1 + call, "exports no memory"},
+		"no allocator":                {head + types + readdir + one + memory + runMemory + call, "exports no cabi_realloc"},
+		"a call that needs neither":   {head + types + exists + one + memory + runMemory + call, ""},
+	} {
+		_, err := h.Run(context.Background(), compile(t, h, []byte(c.wasm)), capsulehost.RunConfig{View: v})
+		trap, ok := errors.AsType[*capsulehost.TrapError](err)
+		if ok != (c.want != "") || ok && (!strings.Contains(trap.Reason, c.want) || trap.Kind != capsulehost.TrapCode) || !ok && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestAnswers(t *testing.T) {
 	g := newMisbehave(t, capsulehost.Options{})
 	for action, want := range map[string]string{
