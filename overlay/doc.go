@@ -60,7 +60,10 @@
 // whenever they are used, by directory, name and inode: an object that is not
 // where it was is looked up anew, and a node that stood for it answers ESTALE.
 // Attributes and entries that may change so are marked volatile, unless
-// Options.LowerStatic rules it out. Nobody else may change upper and Work.
+// Options.LowerStatic rules it out, or the kernel tells of the changes: as long
+// as somebody watches the overlay, the lower directories that were looked into
+// are watched in turn (inotify), and the host's changes are passed on
+// (hostwatch.go). Nobody else may change upper and Work.
 //
 // # Locks
 //

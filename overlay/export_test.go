@@ -14,3 +14,10 @@ func (fs *FS) NodesHeld() (all, held int) {
 	})
 	return all, held
 }
+
+// HostWatches returns how many lower directories are watched.
+func HostWatches(fs *FS) int {
+	fs.host.mu.Lock()
+	defer fs.host.mu.Unlock()
+	return len(fs.host.nodes)
+}

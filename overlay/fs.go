@@ -70,6 +70,7 @@ type FS struct {
 	base  baseRecorder
 	log   *baseLog // base, if a state directory is given
 
+	host    hostWatch
 	renames sync.Mutex // held by every rename of a directory
 
 	changing sync.Mutex // held by a commit or discard; before every other lock
@@ -127,6 +128,7 @@ func (fs *FS) Close() error {
 	if fs.closed.Swap(true) {
 		return nil
 	}
+	fs.host.stop()
 	var err error
 	if fs.log != nil {
 		err = fs.log.close()

@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"strings"
+	"sync/atomic"
 
 	"github.com/astridfs/astridfs/vfs"
 	"github.com/astridfs/astridfs/vfs/at"
@@ -24,13 +25,15 @@ type layers struct {
 	tmpfile    bool // Work can hold files without a name
 }
 
-// ldir is a directory of a lower layer. It is immutable.
+// ldir is a directory of a lower layer. It is immutable, but for watch.
 type ldir struct {
 	at    *at.Dir
 	up    *ldir  // nil for a layer's root
 	name  string // in up
 	layer int    // index in layers.lowers
 	xwh   bool   // may hold xattr whiteouts
+
+	watch atomic.Int32 // see hostWatch
 }
 
 // path returns where the directory is in its layer, "" for the root.

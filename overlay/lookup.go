@@ -45,11 +45,12 @@ func (fs *FS) Lookup(ctx context.Context, parent vfs.NodeID, name string) (vfs.E
 	defer fs.put(p)
 	p.d.mu.RLock()
 	defer p.d.mu.RUnlock()
+	fs.watchDir(p)
 	n, a, err := fs.lookupLocked(p, name)
 	if err != nil {
-		return vfs.Entry{Volatile: len(p.d.lowers) > 0 && !fs.opt.LowerStatic}, err
+		return vfs.Entry{Volatile: len(p.d.lowers) > 0 && !p.d.watched() && !fs.opt.LowerStatic}, err
 	}
-	return fs.entry(n, a, a.Volatile && !n.entryKept()), nil
+	return fs.entry(n, a, fs.nameVolatile(p, n)), nil
 }
 
 // entryKept tells whether the name of n stays what it is whatever others do to

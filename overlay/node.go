@@ -236,15 +236,15 @@ func (n *node) showLocked(a *vfs.Attr) {
 		if n.d.mergedLocked() {
 			a.Nlink = 1 // as the kernel: not counted across layers
 		}
-		a.Volatile = len(n.d.lowers) > 0
+		a.Volatile = len(n.d.lowers) > 0 && !n.d.watched()
 	default:
 		if n.typ == unix.S_IFREG {
 			if suid := a.Mode&(unix.S_ISUID|unix.S_ISGID) != 0; suid != n.suid.Load() {
 				n.suid.Store(suid)
 			}
 		}
+		a.Volatile = !n.up && (n.low == nil || a.Nlink > 1 || n.low.watch.Load() != watchOn)
 		a.Nlink = uint32(max(int64(a.Nlink)+int64(n.nlAdj), 0))
-		a.Volatile = !n.up
 	}
 }
 

@@ -20,9 +20,10 @@ type dirHandle struct {
 
 	mu     sync.Mutex // one listing at a time
 	fd     int        // of the streamed directory, open for reading; -1
-	upper  bool       // fd is of the upper layer
-	merged *listing   // nil while streaming
-	ready  bool       // fd or merged is of a listing that has started
+	reader *at.DirReader
+	upper  bool     // fd is of the upper layer
+	merged *listing // nil while streaming
+	ready  bool     // fd or merged is of a listing that has started
 }
 
 var _ vfs.DirHandle = (*dirHandle)(nil)
@@ -72,8 +73,11 @@ func (h *dirHandle) Close() error {
 }
 
 func (h *dirHandle) reset() {
+	if h.reader != nil {
+		h.reader.Reset()
+	}
 	closeFD(h.fd)
-	h.fd, h.merged, h.ready = -1, nil, false
+	h.fd, h.reader, h.merged, h.ready = -1, nil, nil, false
 }
 
 // Sync implements [vfs.DirHandle].
@@ -103,6 +107,7 @@ func (h *dirHandle) start() error {
 	d := h.n.d
 	d.mu.RLock()
 	defer d.mu.RUnlock()
+	h.fs.watchDir(h.n)
 	up := d.upper.Load()
 	var err error
 	switch {
@@ -117,7 +122,9 @@ func (h *dirHandle) start() error {
 	default:
 		h.merged, err = h.fs.mergeLocked(d)
 	}
-	h.ready = err == nil
+	if h.ready = err == nil; h.fd >= 0 {
+		h.reader = at.NewDirReader(h.fd)
+	}
 	return err
 }
 
@@ -189,7 +196,7 @@ func (h *dirHandle) stream(off uint64, fn func(vfs.DirEntry, uint8) bool) error 
 		from = 1
 	}
 	own := h.upper && h.n.d.impure.Load()
-	return at.ReadDir(h.fd, off, func(e vfs.DirEntry) bool {
+	return h.reader.Read(off, func(e vfs.DirEntry) bool {
 		if h.dots(&e) {
 			return fn(e, from)
 		}
@@ -368,7 +375,7 @@ func (h *dirHandle) lookup(de *vfs.DirEntry, from uint8) (vfs.Entry, error) {
 	defer p.d.mu.RUnlock()
 	if h.merged != nil && from != fromUpper && from < 255 && de.Type != unix.S_IFDIR && h.merged.version == p.d.version && !p.d.dead {
 		if n, a, ok := fs.lookupThere(p, de.Name, int(from)-1); ok {
-			return fs.entry(n, a, a.Volatile), nil
+			return fs.entry(n, a, fs.nameVolatile(p, n)), nil
 		}
 	}
 	n, a, err := fs.lookupLocked(p, de.Name)
@@ -376,7 +383,7 @@ func (h *dirHandle) lookup(de *vfs.DirEntry, from uint8) (vfs.Entry, error) {
 		return vfs.Entry{}, err
 	}
 	de.Ino = a.Ino
-	return fs.entry(n, a, a.Volatile && !n.entryKept()), nil
+	return fs.entry(n, a, fs.nameVolatile(p, n)), nil
 }
 
 // lookupThere looks up an unknown entry that is known to come from one lower

@@ -223,6 +223,8 @@ func (fs *FS) evict(n *node) *node {
 	}
 	if n.d == nil {
 		fs.nodes.unregisterIdent(real, n)
+	} else {
+		fs.host.forget(n.id)
 	}
 	if first.parent != nil {
 		first.parent.d.forgetKid(first.name, n)
