@@ -136,19 +136,11 @@ func pwrite(fd int, p []byte, off int64) (int, error) {
 }
 
 func ftruncate(fd int, size int64) error {
-	for {
-		if err := unix.Ftruncate(fd, size); err != syscall.EINTR {
-			return err
-		}
-	}
+	return at.Retry(func() error { return unix.Ftruncate(fd, size) })
 }
 
 func syncFile(fd int) error {
-	for {
-		if err := unix.Fsync(fd); err != syscall.EINTR {
-			return err
-		}
-	}
+	return at.Retry(func() error { return unix.Fsync(fd) })
 }
 
 // openLower opens a file of a lower layer, without leaving a trace of the read

@@ -345,11 +345,7 @@ func (h *handle) Sync(ctx context.Context, dataOnly bool) error {
 	}
 	defer h.mu.RUnlock()
 	if dataOnly {
-		for {
-			if err := unix.Fdatasync(fd); err != syscall.EINTR {
-				return err
-			}
-		}
+		return at.Retry(func() error { return unix.Fdatasync(fd) })
 	}
 	return syncFile(fd)
 }

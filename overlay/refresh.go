@@ -113,6 +113,15 @@ func (fs *FS) refreshEntry(p *node, name string, c *node) (bool, error) {
 	defer lockDirs(p, c)()
 	p.d.version++
 	f, err := fs.find(p, name)
+	c.mu.RLock()
+	other := c.real != f.id && len(c.links) > 0
+	c.mu.RUnlock()
+	if err == nil && other {
+		// One of several names of the file is another file now; the last one
+		// that is left keeps the node.
+		fs.detach(p, name, c, false)
+		return false, nil
+	}
 	if err == nil && f.attr.Type() == c.typ {
 		fs.rebind(p, name, c, &f)
 		return true, nil
