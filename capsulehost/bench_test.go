@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/astridfs/astridfs/capsulehost"
+	"github.com/astridfs/astridfs/capsulehost/view"
 	"github.com/astridfs/astridfs/capsulehost/wasip1"
 )
 
@@ -118,7 +119,7 @@ func readFiles(name string, n int) error {
 }
 
 // BenchmarkGuestCall compares, for each call: the call of astrid:fs from a guest
-// in C; the same work by WASI on the same view; by WASI on wazero's own mount of
+// in C, on a directory and on an overlay of it; the same work by WASI on the same view; by WASI on wazero's own mount of
 // the directory; and the bare system calls, made from Go.
 func BenchmarkGuestCall(b *testing.B) {
 	h := newHost(b, capsulehost.Options{})
@@ -126,6 +127,7 @@ func BenchmarkGuestCall(b *testing.B) {
 	v, dir := newView(b)
 	v.Gate = grants{read: []string{"cwd://dir", "cwd://many"}, write: []string{"cwd://dir"}}
 	benchTree(b, dir)
+	over := &view.View{Workspace: workspaces["overlay"](b, dir), Gate: v.Gate}
 	ours := wasiBench(b, func(ctx context.Context, rt wazero.Runtime) (context.Context, wazero.ModuleConfig) {
 		if _, err := wasip1.Instantiate(ctx, rt); err != nil {
 			b.Fatal(err)
@@ -143,17 +145,22 @@ func BenchmarkGuestCall(b *testing.B) {
 	})
 	for i, w := range workloads() {
 		name := strings.ReplaceAll(w.name, " ", "-")
-		b.Run(name+"/astrid-fs", func(b *testing.B) {
-			payload := binary.LittleEndian.AppendUint64(nil, uint64(b.N))
-			b.ReportAllocs()
-			_, err := h.Run(context.Background(), m, capsulehost.RunConfig{
-				View: v, Action: w.name, Payload: payload,
-				Limits: capsulehost.Limits{WriteBytes: capsulehost.Unlimited},
+		for _, on := range []struct {
+			name string
+			view *view.View
+		}{{"astrid-fs", v}, {"astrid-fs-overlay", over}} {
+			b.Run(name+"/"+on.name, func(b *testing.B) {
+				payload := binary.LittleEndian.AppendUint64(nil, uint64(b.N))
+				b.ReportAllocs()
+				_, err := h.Run(context.Background(), m, capsulehost.RunConfig{
+					View: on.view, Action: w.name, Payload: payload,
+					Limits: capsulehost.Limits{WriteBytes: capsulehost.Unlimited},
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
 			})
-			if err != nil {
-				b.Fatal(err)
-			}
-		})
+		}
 		b.Run(name+"/wasi", func(b *testing.B) { ours(b, i) })
 		b.Run(name+"/wazero-mount", func(b *testing.B) { wazeros(b, i) })
 		b.Run(name+"/bare", func(b *testing.B) {

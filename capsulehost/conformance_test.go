@@ -16,8 +16,8 @@ import (
 
 // workspaces are the filesystems that the conformance guests run on, each
 // holding the prepared tree.
-var workspaces = map[string]func(t *testing.T, dir string) vfs.FS{
-	"host": func(t *testing.T, dir string) vfs.FS {
+var workspaces = map[string]func(t testing.TB, dir string) vfs.FS{
+	"host": func(t testing.TB, dir string) vfs.FS {
 		fs, err := hostfs.Open(dir, hostfs.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -25,7 +25,7 @@ var workspaces = map[string]func(t *testing.T, dir string) vfs.FS{
 		t.Cleanup(func() { fs.Close() })
 		return fs
 	},
-	"overlay": func(t *testing.T, dir string) vfs.FS {
+	"overlay": func(t testing.TB, dir string) vfs.FS {
 		state := t.TempDir()
 		opt := overlay.Options{
 			Lower: []string{dir}, Upper: filepath.Join(state, "upper"),
