@@ -1,5 +1,7 @@
 package binary
 
+import "errors"
+
 // CoreType is a value type of core WebAssembly, by its byte in the binary.
 type CoreType byte
 
@@ -454,3 +456,16 @@ func (t *FuncType) Lowered() CoreFuncType {
 	}
 	return CoreFuncType{Params: params, Results: results}
 }
+
+// NewValType makes a value type of its structure: what a ValType's comment says
+// is computed is filled in. It changes t.
+func NewValType(t *ValType) (*ValType, error) {
+	t, problem := newVal(t)
+	if problem != "" {
+		return nil, errors.New(problem)
+	}
+	return t, nil
+}
+
+// NewFuncType makes the type of a function; result may be nil.
+func NewFuncType(params []Field, result *ValType) *FuncType { return newFunc(params, result) }
