@@ -86,7 +86,7 @@ func (l *baseLog) recover(stateDir int) error {
 			live[maphash.String(seed, r.path)] = struct{}{}
 		case baseClear:
 			delete(live, maphash.String(seed, r.path))
-		case baseMoving, baseTemp, baseFollow, baseDrop:
+		case baseMoving, baseTemp, baseDrop:
 			l.todo = append(l.todo, *r)
 		case baseMove:
 			l.moved(r)

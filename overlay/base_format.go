@@ -22,7 +22,7 @@ import (
 //	                    mode u32, uid u32, gid u32, size u64,
 //	                    mtime s64 u32, ctime s64 u32, ino u64, dev u64, path
 //	baseClear, baseClearTree: path
-//	baseMove, baseTemp, baseFollow: length of the first path u32, from, to
+//	baseMove, baseTemp: length of the first path u32, from, to
 //	baseMoving: ino u64, dev u64, and the same
 //	baseDone: nothing
 //
@@ -51,8 +51,7 @@ const (
 	baseMoving // the directory print.ino moves from path to to
 	baseTemp   // to in the directory path is a temporary object
 	baseDone
-	baseFollow // the file to becomes a further name of the temporary file path
-	baseDrop   // path leaves the upper layer, where it is what print says
+	baseDrop // path leaves the upper layer, where it is what print says
 )
 
 type baseKind uint8
@@ -70,7 +69,7 @@ type fingerprint struct {
 type baseRecord struct {
 	kind  baseKind
 	path  string
-	to    string      // of baseMove, baseMoving, baseTemp, baseFollow
+	to    string      // of baseMove, baseMoving, baseTemp
 	print fingerprint // of baseFirst, baseSet and baseDrop; of baseMoving ino and dev
 }
 
@@ -100,7 +99,7 @@ func appendBase(b []byte, r *baseRecord) []byte {
 		b = le.AppendUint64(b, p.ino)
 		b = le.AppendUint64(b, p.dev)
 		b = append(b, r.path...)
-	case baseMove, baseMoving, baseTemp, baseFollow:
+	case baseMove, baseMoving, baseTemp:
 		if r.kind == baseMoving {
 			b = le.AppendUint64(b, r.print.ino)
 			b = le.AppendUint64(b, r.print.dev)
@@ -174,7 +173,7 @@ func (r *baseRecord) decode(b []byte) bool {
 		r.path = string(b[baseFixedLen:])
 	case baseClear, baseClearTree:
 		r.path = string(b[1:])
-	case baseMove, baseMoving, baseTemp, baseFollow:
+	case baseMove, baseMoving, baseTemp:
 		b = b[1:]
 		if r.kind == baseMoving {
 			if len(b) < 16 {

@@ -260,7 +260,6 @@ func TestBaseFixture(t *testing.T) {
 		{kind: baseMoving, path: "", to: "n/m", print: fingerprint{ino: 1<<63 + 1, dev: 2}},
 		{kind: baseTemp, path: "d", to: "t\n"},
 		{kind: baseDone},
-		{kind: baseFollow, path: "d/t", to: "f"},
 		{kind: baseDrop, path: "f", print: p},
 	} {
 		b = appendBase(b, &r)

@@ -104,6 +104,18 @@ func (t *baseTree) apply(r *baseRecord) {
 	}
 }
 
+// all returns the fingerprints in no order.
+func (t *baseTree) all() []*fingerprint {
+	var out []*fingerprint
+	if t.print != nil {
+		out = append(out, t.print)
+	}
+	for _, sub := range t.sub {
+		out = append(out, sub.all()...)
+	}
+	return out
+}
+
 // each calls fn for every fingerprint at and below t, whose own path is path.
 func (t *baseTree) each(path string, fn func(path string, p *fingerprint) error) error {
 	return t.visit([]byte(path), fn)

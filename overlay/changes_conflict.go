@@ -12,6 +12,27 @@ func (w *walk) judged(c *cover) bool {
 	return w.base != nil && !c.moved && (!c.exists() || c.in.layer == w.fs.log.bottom)
 }
 
+// recorded returns the fingerprint of what c is at a path of the bottom layer,
+// or nil. That of a file with several names may stand under another one, by
+// which it was changed.
+func (w *walk) recorded(origin string, c *cover) *fingerprint {
+	p := w.base.get(origin)
+	if p != nil || !c.exists() || c.isDir() || c.attr.Nlink < 2 {
+		return p
+	}
+	q := w.fs.log.printOf(&c.attr, c.id)
+	if w.inodes == nil {
+		w.inodes = make(map[uint64]*fingerprint)
+		for _, p := range w.base.all() {
+			w.inodes[p.ino] = p
+		}
+	}
+	if p = w.inodes[q.ino]; p != nil && p.dev == q.dev {
+		return p
+	}
+	return nil
+}
+
 // conflict compares what an upper object covers now with what it covered when
 // the overlay diverged. diff is how the two differ now: where they agree, there
 // is nothing that a commit could overwrite.
@@ -19,8 +40,8 @@ func (w *walk) conflict(o *object, diff What) Conflict {
 	if !w.judged(&o.low) {
 		return NoConflict
 	}
-	p := w.base.get(o.origin)
 	c := &o.low
+	p := w.recorded(o.origin, c)
 	switch {
 	case !c.exists():
 		if p == nil || o.opaque {
@@ -77,7 +98,7 @@ func (w *walk) deletion(origin string, c *cover) Conflict {
 	if !w.judged(c) {
 		return NoConflict
 	}
-	p := w.base.get(origin)
+	p := w.recorded(origin, c)
 	if p == nil {
 		return HostAdded
 	}

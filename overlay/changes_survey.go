@@ -101,7 +101,7 @@ func (v *surveyor) object(ctx context.Context, p *place, o *object) error {
 		}
 		return v.dir(ctx, p.enter(o))
 	default:
-		if o.attr.IsRegular() && o.attr.Nlink > 1 {
+		if o.attr.Nlink > 1 {
 			v.s.groups[o.id] = append(v.s.groups[o.id], o.path)
 		}
 		var ino uint64

@@ -16,7 +16,8 @@ type walk struct {
 	sel    selection
 	choice *choice // of a commit, in place of sel
 	survey *survey
-	base   *baseTree // nil if nothing is recorded
+	base   *baseTree               // nil if nothing is recorded
+	inodes map[uint64]*fingerprint // in base by inode number; nil before it is needed
 	emit   func(Change) error
 }
 

@@ -126,6 +126,9 @@ func (fs *FS) Commit(ctx context.Context, opt CommitOptions) (Report, error) {
 	}
 	fs.changing.Lock()
 	defer fs.changing.Unlock()
+	if err := fs.nameIndexed(ctx, false); err != nil {
+		return Report{}, err
+	}
 	c := &commit{fs: fs, ctx: ctx, opt: opt, made: make(map[string]bool), done: make(map[string]bool), links: make(map[at.Ident]*linkGroup)}
 	if err := c.plan(); err != nil {
 		return c.report, err

@@ -219,6 +219,12 @@ func (fs *FS) alterLive(p *node, name string, c *node, fn func() error) (bool, e
 	}
 	p.d.version++
 	f, err := fs.find(p, name)
+	if err == nil && f.id != c.real && len(c.links) > 0 {
+		// The node's other names stand for what it was, or will be looked at.
+		c.mu.Unlock()
+		fs.detach(p, name, c, false)
+		return false, nil
+	}
 	if err == nil && f.attr.Type() == c.typ {
 		fs.rebindLocked(p, name, c, &f)
 		c.mu.Unlock()

@@ -69,7 +69,7 @@ func unchanged(a *vfs.Attr, x at.Ident, b *vfs.Attr, y at.Ident) bool {
 // file makes an entry of the workspace, no directory, what the upper object o
 // is. It tells whether they are the same now, as o says.
 func (c *commit) file(p *place, o *object) (bool, error) {
-	if o.attr.IsRegular() && o.attr.Nlink > 1 {
+	if o.attr.Nlink > 1 {
 		return false, c.linkedFile(p, o)
 	}
 	kept, err := c.keep(o)
@@ -106,6 +106,9 @@ func (c *commit) keep(o *object) (bool, error) {
 		return false, err
 	}
 	c.step("attributes")
+	if err := c.sameFile(&o.low); err != nil {
+		return false, err
+	}
 	return true, c.settled(o.path, o.low.location())
 }
 
@@ -343,14 +346,13 @@ func (c *commit) swapIn(p *place, o *object, fd int, t string) error {
 			return errMeanwhile // another directory shows what is in it
 		}
 	}
-	if err := c.keepNumbers(&o.low); err != nil {
-		return err
-	}
-	if err := at.Rename(fd, t, fd, o.name, unix.RENAME_EXCHANGE); err != nil {
-		return err
-	}
-	c.step("exchanged")
-	return removeTree(fd, t, true)
+	return c.losesAll(&o.low, func() error {
+		if err := at.Rename(fd, t, fd, o.name, unix.RENAME_EXCHANGE); err != nil {
+			return err
+		}
+		c.step("exchanged")
+		return removeTree(fd, t, true)
+	})
 }
 
 // setAttrs gives the entry that o covers the attributes of o in which they

@@ -1,9 +1,6 @@
 package overlay
 
 import (
-	"errors"
-	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -79,20 +76,12 @@ func (c *commit) represent(g *linkGroup, p *place, o *object) error {
 			return nil
 		}
 	}
-	names, err := c.followers(p, o)
-	if err != nil {
-		return err
-	}
-	if len(names) > 0 {
-		err = c.replaceAll(p, o, names)
-	} else {
-		err = c.replace(p, o)
-	}
-	if err != nil {
+	if err := c.replace(p, o); err != nil {
 		return err
 	}
 	g.host, g.attr, g.first = location{p.lowers[0].at, o.name}, o.attr, o.path
-	_, g.id, err = g.host.stat()
+	_, id, err := g.host.stat()
+	g.id = id
 	return err
 }
 
@@ -116,171 +105,6 @@ func (c *commit) linkTo(g *linkGroup, p *place, o *object) error {
 		}
 		return c.settled(o.path, location{p.lowers[0].at, name})
 	})
-}
-
-// followers returns the other names that the workspace has for the file that o
-// covers, and that the view shows as the file o: the upper layer knows such
-// names by its index alone, so they are looked for.
-func (c *commit) followers(p *place, o *object) ([]*object, error) {
-	if !o.low.exists() || o.low.attr.Nlink < 2 || !o.low.attr.IsRegular() {
-		return nil, nil
-	}
-	own := false
-	err := o.loc.use(func(fd int, name string) error {
-		has, err := c.fs.ly.present(fd, name)
-		own = has&hasIndex != 0
-		return err
-	})
-	if err != nil || !own {
-		return nil, err
-	}
-	var found []*object
-	root := cover{lowers: c.fs.ly.lowers}
-	err = c.fs.lowerTree(c.ctx, &root, func(path string, f *cover) error {
-		if f.id != o.low.id || path == o.path {
-			return nil
-		}
-		shown, err := c.showsLower(path)
-		if shown {
-			e := *o
-			e.name, e.path, e.origin, e.low = f.name, path, path, *f
-			found = append(found, &e)
-		}
-		return err
-	})
-	return found, err
-}
-
-// replaceAll puts a copy of o in the workspace under its own name and others.
-// They are one file again also after a crash between: the next Open finishes
-// it.
-func (c *commit) replaceAll(p *place, o *object, others []*object) error {
-	if !c.opt.Force && c.walk.conflict(o, Content) != NoConflict {
-		return errMeanwhile
-	}
-	return location{dir: p.lowers[0].at}.use(func(fd int, _ string) error {
-		s, err := c.stageQuiet(p, o, fd)
-		if err != nil {
-			return err
-		}
-		defer s.close(fd)
-		if s.name == "" {
-			t, err := c.temp(p, fd)
-			if err != nil {
-				return err
-			}
-			if err := at.LinkFD(s.fd, fd, t); err != nil {
-				return err
-			}
-			s.name = t
-		}
-		tmp := joinPath(p.lowers[0].path(), s.name)
-		rs := []baseRecord{{kind: baseFollow, path: tmp, to: o.path}}
-		for _, e := range others {
-			rs = append(rs, baseRecord{kind: baseFollow, path: tmp, to: e.path})
-			c.also(e.path, fmt.Sprintf("another name of %q", o.path))
-		}
-		announced := append(slices.Clone(rs), c.leaves(o))
-		for _, path := range c.survey.groups[o.id] {
-			// The other names in the upper layer come later, and together with
-			// these if there is no later.
-			if path != o.path && c.choice.has(path) {
-				m := *o
-				m.path = path
-				announced = append(announced, baseRecord{kind: baseFollow, path: tmp, to: path}, c.leaves(&m))
-			}
-		}
-		if err := c.fs.log.append(announced...); err != nil {
-			return err
-		}
-		if !c.opt.NoSync {
-			if err := errors.Join(c.fs.log.sync(), syncAt(p.lowers[0].at)); err != nil {
-				return err
-			}
-		}
-		c.step("announced")
-		for _, r := range rs {
-			set, err := c.fs.followTemp(location{p.lowers[0].at, s.name}, r.to)
-			if err != nil {
-				return pathError(r.to, err)
-			}
-			c.base.apply(&set)
-			c.step("followed")
-		}
-		return nil
-	})
-}
-
-// followTemp makes the file of the workspace at path a further name of the
-// temporary file tmp, and notes so.
-func (fs *FS) followTemp(tmp location, path string) (baseRecord, error) {
-	dir, name := fs.hostAt(path)
-	set := baseRecord{kind: baseSet, path: path}
-	_, want, err := tmp.stat()
-	if err != nil {
-		return set, err
-	}
-	// What happens to the directory happened in the view when it did.
-	err = keepTimes(dir, func(fd int) error {
-		_, id, err := at.Stat(fd, name)
-		if err != nil && err != syscall.ENOENT || id == want {
-			return err
-		}
-		return tmp.use(func(tfd int, tname string) error {
-			further := tname + "+"
-			if err := at.Link(tfd, tname, tfd, further); err != nil && err != syscall.EEXIST {
-				return err
-			}
-			return at.Rename(tfd, further, fd, name, 0)
-		})
-	})
-	if err != nil {
-		return set, err
-	}
-	a, id, err := location{dir, name}.stat()
-	if err != nil {
-		return set, err
-	}
-	set.print = fs.log.printOf(&a, id)
-	return set, fs.log.append(set)
-}
-
-// showsLower tells whether the view shows the lower entry path in its own
-// place.
-func (c *commit) showsLower(path string) (bool, error) {
-	p, err := c.fs.rootPlace()
-	if err != nil {
-		return false, err
-	}
-	names := strings.Split(path, "/")
-	for i, name := range names {
-		if p.hidden {
-			return false, nil
-		}
-		last := i == len(names)-1
-		if p.upper != nil {
-			o, err := c.fs.look(p, name)
-			if err == nil {
-				if last || !o.attr.IsDir() || o.redirect != "" {
-					return false, nil
-				}
-				p = p.enter(o)
-				continue
-			}
-			if !vanished(err) {
-				return false, err
-			}
-		}
-		if last {
-			return len(p.lowers) > 0, nil
-		}
-		sub, err := c.fs.cover(p.lowers, name)
-		if err != nil || !sub.isDir() {
-			return false, err
-		}
-		p = &place{path: joinPath(p.path, name), origin: joinPath(p.origin, name), lowers: sub.lowers}
-	}
-	return false, nil
 }
 
 // lookPath returns the upper object at a path of the view. ENOENT.
@@ -311,19 +135,18 @@ func (fs *FS) lookParent(path string) (*place, *object, error) {
 
 // dropLinked takes the groups out of the upper layer.
 func (c *commit) dropLinked() error {
-	var errs []error
 	for _, g := range c.links {
 		// Directories are on disk before what they got leaves the upper layer.
 		for _, m := range g.members {
 			if err := c.syncDir(m.p); err != nil {
-				errs = append(errs, pathError(m.p.path, err))
+				return pathError(m.p.path, err)
 			}
 		}
-		if len(errs) == 0 {
-			errs = append(errs, c.dropGroup(g))
+		if err := c.dropGroup(g); err != nil {
+			return err
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 func (c *commit) dropGroup(g *linkGroup) error {
@@ -378,13 +201,63 @@ func (c *commit) losesName(low *cover, fd int, fn func() error) error {
 		c.keepNumber(low, fd)
 		return fn()
 	}
+	if err := c.fs.nameBack(low, fd, false); err != nil {
+		return err
+	}
 	if err := fn(); err != nil {
 		return err
 	}
-	if err := c.fs.nameBack(low, fd); err != nil {
+	c.recount = true
+	return c.sameFile(low)
+}
+
+// losesAll is losesName for all that is at and below a lower entry, which fn
+// removes.
+func (c *commit) losesAll(low *cover, fn func() error) error {
+	var several []*cover
+	one := func(f *cover) error {
+		return f.location().use(func(fd int, _ string) error {
+			if f.attr.Nlink < 2 {
+				c.keepNumber(f, fd)
+				return nil
+			}
+			several = append(several, f)
+			return c.fs.nameBack(f, fd, false)
+		})
+	}
+	var err error
+	if low.isDir() {
+		err = c.fs.lowerTree(c.ctx, low, func(_ string, sub *cover) error {
+			if sub.isDir() {
+				return nil
+			}
+			f := *sub
+			return one(&f)
+		})
+	} else {
+		err = one(low)
+	}
+	if err != nil {
 		return err
 	}
-	c.recount = true
+	if err := fn(); err != nil {
+		return err
+	}
+	for _, f := range several {
+		c.recount = true
+		if err := c.sameFile(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sameFile has the fingerprints of all names of the workspace's file low, which
+// is as it was before, follow what was done to it under one name.
+func (c *commit) sameFile(low *cover) error {
+	if low.attr.IsDir() || low.attr.Nlink < 2 {
+		return nil
+	}
 	if c.same == nil {
 		c.same = make(map[uint64][]string)
 		err := c.base.each("", func(path string, p *fingerprint) error {
@@ -396,7 +269,7 @@ func (c *commit) losesName(low *cover, fd int, fn func() error) error {
 		}
 	}
 	old := c.fs.log.printOf(&low.attr, low.id)
-	for _, path := range slices.Clone(c.same[old.ino]) {
+	for _, path := range c.same[old.ino] {
 		p := c.base.get(path)
 		if p == nil || *p != old {
 			continue
@@ -412,51 +285,6 @@ func (c *commit) losesName(low *cover, fd int, fn func() error) error {
 		}
 	}
 	return nil
-}
-
-// nameBack notes that a name of the lower file low, in the directory fd, that
-// the upper layer had removed counts no more: it shows again, or the workspace
-// has lost it too. Nodes in memory learn of it by a refresh.
-func (fs *FS) nameBack(low *cover, fd int) error {
-	if low.attr.Nlink < 2 || !fs.hard.used.Load() {
-		return nil
-	}
-	file := countPrefix + fs.indexName(low.in, fd, low.name, &low.attr, low.id)
-	var buf [markValueMax]byte
-	v, ok, err := fs.ly.get(fs.ly.links, file, markNlink, buf[:])
-	if err == syscall.ENOENT || err == nil && !ok {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	n, err := strconv.ParseInt(strings.TrimPrefix(v, "L"), 10, 32)
-	if err != nil || n >= -1 {
-		return at.Unlink(fs.ly.links, file, 0) // none is removed any more
-	}
-	return fs.ly.set(fs.ly.links, file, markNlink, nlinkMark('L', int32(n)+1))
-}
-
-// keepNumbers is keepNumber for all that is at and below a lower entry.
-func (c *commit) keepNumbers(low *cover) error {
-	if len(c.survey.strangers) == 0 {
-		return nil
-	}
-	one := func(f *cover) error {
-		return f.location().use(func(fd int, _ string) error {
-			c.keepNumber(f, fd)
-			return nil
-		})
-	}
-	if !low.isDir() {
-		return one(low)
-	}
-	return c.fs.lowerTree(c.ctx, low, func(_ string, sub *cover) error {
-		if sub.isDir() {
-			return nil
-		}
-		return one(sub)
-	})
 }
 
 // keepNumber has the number of a lower file that goes, low in the directory fd,

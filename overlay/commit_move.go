@@ -82,7 +82,7 @@ func (c *commit) direct(r *object) (bool, error) {
 		if o.white {
 			return true, nil
 		}
-		if !o.attr.IsDir() || o.opaque || p.hidden {
+		if !o.attr.IsDir() || o.opaque || o.renamed || p.hidden {
 			return false, nil
 		}
 		p = p.enter(o)
@@ -141,19 +141,18 @@ func (c *commit) aside(p *place, o *object, was *cover) error {
 			return errMeanwhile
 		}
 	}
-	if err := c.keepNumbers(was); err != nil {
-		return err
-	}
 	err := was.location().use(func(fd int, name string) error {
 		t, err := c.temp(p, fd)
 		if err != nil {
 			return err
 		}
-		if err := at.Rename(fd, name, fd, t, unix.RENAME_NOREPLACE); err != nil {
-			return err
-		}
-		c.step("aside")
-		return removeTree(fd, t, true)
+		return c.losesAll(was, func() error {
+			if err := at.Rename(fd, name, fd, t, unix.RENAME_NOREPLACE); err != nil {
+				return err
+			}
+			c.step("aside")
+			return removeTree(fd, t, true)
+		})
 	})
 	if err != nil {
 		return err
@@ -208,6 +207,7 @@ func (c *commit) moveLower(r *object, to string) error {
 	if err := c.note(baseRecord{kind: baseMove, path: from, to: to}); err != nil {
 		return err
 	}
+	c.same = nil
 	c.step("redirected")
 	if !c.opt.NoSync {
 		err = errors.Join(syncAt(fdir), syncAt(tdir))

@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -57,6 +58,25 @@ func (c *commit) close() error {
 			return err
 		}
 	}
+	taken := make(map[*object]bool)
+	for before := -1; before != len(c.choice.need)+len(taken); {
+		before = len(c.choice.need) + len(taken)
+		for _, f := range []func() error{c.linked, c.movedFiles, func() error { return c.movedDirs(taken) }} {
+			if err := f(); err != nil {
+				return err
+			}
+		}
+	}
+	for _, r := range c.survey.redirects {
+		if taken[r] {
+			c.moves = append(c.moves, r)
+		}
+	}
+	return nil
+}
+
+// movedFiles chooses both ends of the files moved of which one is chosen.
+func (c *commit) movedFiles() error {
 	for path, m := range c.survey.fileFrom {
 		if !c.choice.has(path) && !c.choice.has(m.white) {
 			continue
@@ -70,27 +90,50 @@ func (c *commit) close() error {
 			return err
 		}
 	}
-	taken := make(map[*object]bool)
-	for again := true; again; {
-		again = false
-		for _, r := range c.survey.redirects {
-			was := c.survey.viewOf(r.redirect)
-			if taken[r] || !r.renamed || !c.choice.leads(r.path) && !c.choice.has(r.redirect) && !c.choice.has(was) {
-				continue
-			}
-			taken[r], again = true, true
-			if c.choice.add(r.path) {
-				c.also(r.path, fmt.Sprintf("renamed from %q", r.redirect))
-			}
+	return nil
+}
+
+// movedDirs takes the renamed directories of which an end is chosen, or that
+// lead to what is.
+func (c *commit) movedDirs(taken map[*object]bool) error {
+	for _, r := range c.survey.redirects {
+		was := c.survey.viewOf(r.redirect)
+		if taken[r] || !r.renamed || !c.choice.leads(r.path) && !c.choice.has(r.redirect) && !c.choice.has(was) {
+			continue
+		}
+		taken[r] = true
+		if c.choice.add(r.path) {
+			c.also(r.path, fmt.Sprintf("renamed from %q", r.redirect))
+		}
+		// The whiteout that it left goes with it.
+		o, err := c.fs.lookPath(was)
+		if err == nil && o.white {
 			c.choice.add(was)
-			if err := c.above(r.path); err != nil {
-				return err
-			}
+		} else if err != nil && !vanished(err) {
+			return err
+		}
+		if err := c.above(r.path); err != nil {
+			return err
 		}
 	}
-	for _, r := range c.survey.redirects {
-		if taken[r] {
-			c.moves = append(c.moves, r)
+	return nil
+}
+
+// linked chooses all names of the files of which one is chosen: a file that was
+// committed under one name and not under another would be two files.
+func (c *commit) linked() error {
+	for _, names := range c.survey.groups {
+		if !slices.ContainsFunc(names, c.choice.has) {
+			continue
+		}
+		for _, path := range names {
+			if !c.choice.add(path) {
+				continue
+			}
+			c.also(path, "another name of a file that was selected")
+			if err := c.above(path); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

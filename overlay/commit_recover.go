@@ -21,8 +21,6 @@ func (fs *FS) recoverCommit() error {
 		r := &fs.log.todo[i]
 		var err error
 		switch r.kind {
-		case baseFollow:
-			err = fs.finishFollow(r)
 		case baseMoving:
 			err = fs.finishMove(r)
 		case baseDrop:
@@ -59,32 +57,9 @@ func (fs *FS) recoverCommit() error {
 // removeTemp removes a temporary object from the workspace.
 func (fs *FS) removeTemp(r *baseRecord) error {
 	dir, name := fs.hostAt(joinPath(r.path, r.to))
-	err := location{dir, name}.use(func(fd int, name string) error {
-		if err := at.Unlink(fd, name+"+", 0); err != nil && err != syscall.ENOENT {
-			return err // see followTemp
-		}
-		return removeTree(fd, name, true)
-	})
+	err := location{dir, name}.use(func(fd int, name string) error { return removeTree(fd, name, true) })
 	if vanished(err) || err == syscall.ENOTDIR {
 		err = nil
-	}
-	return err
-}
-
-// finishFollow makes a file a further name of an announced one, if that is
-// still there.
-func (fs *FS) finishFollow(r *baseRecord) error {
-	dir, name := fs.hostAt(r.path)
-	tmp := location{dir, name}
-	if _, _, err := tmp.stat(); err != nil {
-		if vanished(err) {
-			err = nil
-		}
-		return err
-	}
-	_, err := fs.followTemp(tmp, r.to)
-	if vanished(err) {
-		err = nil // the host removed it
 	}
 	return err
 }

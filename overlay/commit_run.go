@@ -271,6 +271,14 @@ func (c *commit) deleteIn(p *place, whites []*object) error {
 			break
 		}
 		c.tell(o.path)
+		// What was deleted before may have been another name of it.
+		if o, err = c.fs.look(p, o.name); vanished(err) {
+			err = nil
+			continue
+		}
+		if err != nil {
+			break
+		}
 		if o.low.exists() {
 			err = c.removeLower(o.origin, &o.low)
 			if errors.Is(err, errMeanwhile) || vanished(err) {
@@ -305,7 +313,7 @@ func (c *commit) removeLower(origin string, low *cover) error {
 
 func (c *commit) removeBelow(origin string, low *cover) error {
 	if !low.isDir() {
-		if p := c.base.get(origin); !c.opt.Force && (p == nil || *p != c.fs.log.printOf(&low.attr, low.id)) {
+		if p := c.walk.recorded(origin, low); !c.opt.Force && (p == nil || *p != c.fs.log.printOf(&low.attr, low.id)) {
 			return errMeanwhile
 		}
 		return low.location().use(func(fd int, name string) error {

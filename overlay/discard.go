@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,6 +37,9 @@ func (fs *FS) Discard(ctx context.Context, paths []string) (Report, error) {
 	}
 	fs.changing.Lock()
 	defer fs.changing.Unlock()
+	if err := fs.nameIndexed(ctx, false); err != nil {
+		return Report{}, err
+	}
 	d := &discard{fs: fs, ctx: ctx, choice: choice{sel: sel, all: len(sel) == 0, exact: make(map[string]bool)}}
 	err = d.run()
 	return d.report, err
@@ -116,6 +120,15 @@ func (d *discard) close() error {
 	}
 	for again := true; again; {
 		again = false
+		for _, names := range d.survey.groups {
+			more, err := d.together(names)
+			if err != nil {
+				return err
+			}
+			for _, path := range more {
+				again = add(path, "another name of a file that was given") || again
+			}
+		}
 		for path, m := range d.survey.fileFrom {
 			if d.choice.has(path) || d.choice.has(m.white) {
 				again = add(path, fmt.Sprintf("was renamed from %q", m.white)) || again
@@ -133,6 +146,39 @@ func (d *discard) close() error {
 	return nil
 }
 
+// together returns the names of an upper file that go because another one does:
+// as a copy of a lower file it stands for all its names, and none of them can
+// show the lower file alone.
+func (d *discard) together(names []string) ([]string, error) {
+	var own []string
+	given := false
+	for _, path := range names {
+		o, err := d.fs.lookPath(path)
+		if vanished(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		var ino uint64
+		err = o.loc.use(func(fd int, name string) (err error) {
+			ino, err = d.fs.ly.ino(fd, name)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if o.low.exists() && ino == d.fs.devs.ino(o.low.id) {
+			own = append(own, path)
+			given = given || d.choice.has(path)
+		}
+	}
+	if !given {
+		return nil, nil
+	}
+	return own, nil
+}
+
 // take removes the roots from the upper layer. Everything is frozen.
 func (d *discard) take() error {
 	// What was moved somewhere goes before what it was moved from shows again,
@@ -146,6 +192,12 @@ func (d *discard) take() error {
 			if err := d.root(path, pass, moved(path)); err != nil {
 				return pathError(path, err)
 			}
+		}
+	}
+	if d.choice.all {
+		// Nothing is a copy any more, and no name is gone.
+		if err := errors.Join(clearDir(d.fs.ly.index), clearDir(d.fs.ly.links)); err != nil {
+			return err
 		}
 	}
 	if err := d.prune(); err != nil {
@@ -265,7 +317,7 @@ func (d *discard) unindexBelow(p *place, o *object) error {
 		if !o.low.exists() {
 			return nil
 		}
-		return o.low.location().use(func(fd int, _ string) error { return d.fs.nameBack(&o.low, fd) })
+		return o.low.location().use(func(fd int, _ string) error { return d.fs.nameBack(&o.low, fd, true) })
 	case !o.attr.IsDir():
 		return o.loc.use(func(fd int, name string) error { return d.fs.unindex(fd, name) })
 	}

