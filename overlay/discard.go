@@ -314,10 +314,7 @@ func (d *discard) unindexBelow(p *place, o *object) error {
 	}
 	switch {
 	case o.white:
-		if !o.low.exists() {
-			return nil
-		}
-		return o.low.location().use(func(fd int, _ string) error { return d.fs.nameBack(&o.low, fd, true) })
+		return d.shows(&o.low)
 	case !o.attr.IsDir():
 		return o.loc.use(func(fd int, name string) error { return d.fs.unindex(fd, name) })
 	}
@@ -335,7 +332,43 @@ func (d *discard) unindexBelow(p *place, o *object) error {
 			return err
 		}
 	}
+	if !in.hidden {
+		return nil
+	}
+	lower, err := lowerNames(in.lowers)
+	if err != nil {
+		return err
+	}
+	for _, name := range lower {
+		if _, ok := slices.BinarySearch(names, name); ok {
+			continue
+		}
+		low, err := d.fs.cover(in.lowers, name)
+		if err == nil {
+			err = d.shows(&low)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// shows notes that a lower entry, with all below, was hidden and will show.
+func (d *discard) shows(low *cover) error {
+	one := func(f *cover) error {
+		if f.isDir() || f.attr.Nlink < 2 {
+			return nil
+		}
+		return f.location().use(func(fd int, _ string) error { return d.fs.nameBack(f, fd, true) })
+	}
+	if !low.exists() {
+		return nil
+	}
+	if !low.isDir() {
+		return one(low)
+	}
+	return d.fs.lowerTree(d.ctx, low, func(_ string, sub *cover) error { return one(sub) })
 }
 
 // prune removes upper directories that hold nothing and differ from the lower
