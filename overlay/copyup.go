@@ -411,17 +411,27 @@ func (fs *FS) publishNameless(n *node, c *copied) (bool, error) {
 		// Names of it that nobody has looked up remain.
 		return true, fs.publishIndexed(n, c)
 	}
+	tfd, tname := c.target(fs)
+	_, id, err := at.Stat(tfd, tname)
+	if err != nil {
+		return false, err
+	}
+	if n.d == nil && fs.crowded() {
+		parked := fs.tmpName()
+		if err := c.publish(fs, fs.ly.scratch, parked); err != nil {
+			return false, err
+		}
+		n.dir, n.name, n.idx = fs.parking, parked, ""
+		fs.becomeUpperLocked(n, id)
+		return true, nil
+	}
 	fd, err := c.keep(fs)
 	if err != nil {
 		return false, err
 	}
-	_, id, err := at.Stat(fd, "")
-	if err != nil {
-		unix.Close(fd)
-		return false, err
-	}
+	n.idx = ""
 	fs.becomeUpperLocked(n, id)
-	n.orphan, n.dir, n.idx = fd, nil, ""
+	fs.orphanLocked(n, fd)
 	return true, nil
 }
 

@@ -38,8 +38,9 @@ type Options struct {
 	// overlay is open, so that nothing of it need be called volatile.
 	LowerStatic bool
 
-	// DirFDs bounds the cached directory descriptors, IdleNodes the nodes kept
-	// in memory without a reference. Zero takes the defaults, 512 and 16384.
+	// DirFDs bounds the cached directory descriptors, and as many again for
+	// files that are used without having a name; IdleNodes the nodes kept in
+	// memory without a reference. Zero takes the defaults, 512 and 16384.
 	DirFDs, IdleNodes int
 
 	step func(string) // told of the points where a crash is tested
@@ -77,7 +78,9 @@ type FS struct {
 	copies   flights
 	devs     devices
 	white    whiteouts
-	modes    sync.Mutex // of an ordinary user's process, see openAnyway
+	parking  *at.Dir      // Work/work
+	orphans  atomic.Int64 // descriptors of nodes without a name
+	modes    sync.Mutex   // of an ordinary user's process, see openAnyway
 	hard     hardLinks
 	inos     reservedInos
 	nextTmp  atomic.Uint64
@@ -135,11 +138,13 @@ func (fs *FS) Close() error {
 	}
 	fs.nodes.each(func(*node) {}, func(n *node) {
 		n.mu.Lock()
-		closeFD(n.orphan)
-		n.orphan = -1
+		fs.dropOrphanLocked(n)
 		n.mu.Unlock()
 	})
 	fs.hard.drop()
+	if fs.parking != nil {
+		fs.parking.Drop()
+	}
 	fs.ly.drop()
 	closeFD(fs.workFD)
 	return err

@@ -96,8 +96,7 @@ func (fs *FS) linkIn(n, p *node, name string) (vfs.Attr, error) {
 	fs.step("link.done")
 	p.d.version++
 	if n.orphan >= 0 {
-		closeFD(n.orphan)
-		n.orphan = -1
+		fs.dropOrphanLocked(n)
 		n.dir, n.name = up, name
 	}
 	n.nameless, n.tmp = false, false

@@ -145,7 +145,7 @@ func (fs *FS) adopt(p *node, name string, f *found) (*node, vfs.Attr, bool) {
 	isDir := f.attr.IsDir()
 	if !isDir && f.attr.Nlink > 1 {
 		if n := fs.nodes.byIdent(f.id); n != nil {
-			if n.adoptName(p, name, f) {
+			if fs.adoptName(n, p, name, f) {
 				return n, fs.shown(n, f), true
 			}
 			fs.put(n)
@@ -217,7 +217,7 @@ func (fs *FS) registerLinked(n *node, f *found) bool {
 
 // adoptName gives a known node a further name. The caller holds p.d.mu and a
 // reference to n. It is false if n turns out to be another file by now.
-func (n *node) adoptName(p *node, name string, f *found) bool {
+func (fs *FS) adoptName(n, p *node, name string, f *found) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.real != f.id || n.typ != f.attr.Type() || n.stale {
@@ -238,8 +238,7 @@ func (n *node) adoptName(p *node, name string, f *found) bool {
 	n.addLinkLocked(link{parent: p, name: name, inUpper: f.inUpper})
 	n.nameless = false
 	if n.orphan >= 0 || n.dir == nil {
-		closeFD(n.orphan)
-		n.orphan = -1
+		fs.dropOrphanLocked(n)
 		n.dir, n.name, n.low = f.dir, f.name, f.low
 	}
 	return true

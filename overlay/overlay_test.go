@@ -666,3 +666,73 @@ func TestReadDirWhileChanging(t *testing.T) {
 		t.Errorf("%d entries, %v", len(l), err)
 	}
 }
+
+// TestManyWithoutNames: what is unlinked while it is used goes on to work, with
+// few descriptors for however many there are.
+func TestManyWithoutNames(t *testing.T) {
+	const files = 300
+	b := newBed(t, func(d string) {
+		for i := range files {
+			put(t, fmt.Sprintf("%s/l%d", d, i), "lower")
+		}
+	}, func(o *overlay.Options) { o.DirFDs = 10 })
+	count := func() int {
+		l, err := os.ReadDir("/proc/self/fd")
+		b.ok(err)
+		return len(l)
+	}
+	var nodes []vfs.NodeID
+	for i := range files {
+		b.ok(b.mknod(fmt.Sprint("u", i), unix.S_IFREG|0o644, 0))
+		b.ok(b.mkdir(fmt.Sprint("d", i), 0o755))
+		for _, kind := range "lud" {
+			p := fmt.Sprint(string(kind), i)
+			nodes = append(nodes, lookup(t, b, vfs.RootID, p))
+			if kind != 'd' && i%2 == 0 {
+				b.ok(write(p, "LOWER")(b.view))
+			}
+		}
+	}
+	before := count()
+	for i := range files {
+		b.ok(b.unlink(fmt.Sprint("l", i)))
+		b.ok(b.unlink(fmt.Sprint("u", i)))
+		b.ok(b.rmdir(fmt.Sprint("d", i)))
+	}
+	if n := count(); n > before+40 {
+		t.Errorf("%d descriptors, %d before", n, before)
+	}
+	for i, n := range nodes {
+		a, err := b.GetAttr(bg, n, nil)
+		if i%3 == 2 {
+			if err != nil && !errors.Is(err, syscall.ESTALE) || err == nil && a.Nlink != 0 {
+				t.Fatalf("directory %d: %+v, %v", i, a, err)
+			}
+			continue
+		}
+		b.ok(err)
+		if a.Nlink != 0 {
+			t.Fatalf("%d has %d links", i, a.Nlink)
+		}
+		h, err := b.Open(bg, n, unix.O_RDWR)
+		b.ok(err)
+		_, err = h.WriteAt(bg, []byte("end"), 5)
+		b.ok(err)
+		buf := make([]byte, 10)
+		k, err := h.ReadAt(bg, buf, 0)
+		b.ok(err)
+		if k != 8 || string(buf[5:8]) != "end" {
+			t.Fatalf("%d holds %q", i, buf[:k])
+		}
+		b.ok(h.Close())
+	}
+	for _, n := range nodes {
+		b.Forget(n, 1)
+	}
+	if n := count(); n > before+10 {
+		t.Errorf("%d descriptors after all, %d before", n, before)
+	}
+	if l, err := os.ReadDir(b.opt.Work + "/work"); err != nil || len(l) > 1 { // the whiteout
+		t.Errorf("left in the work directory: %d, %v", len(l), err)
+	}
+}

@@ -129,7 +129,7 @@ func (fs *FS) unlinkLocked(p *node, name string, n *node, nlink uint32) error {
 		err = fs.white.make(fs, fd, name)
 	}
 	if err != nil {
-		v.undo()
+		fs.unhold(v)
 		return err
 	}
 	fs.step("unlink.done")
@@ -179,7 +179,12 @@ type held struct {
 	moved bool
 }
 
-func (v *held) undo() { closeFD(v.fd) }
+func (fs *FS) unhold(v *held) {
+	closeFD(v.fd)
+	if v.moved && v.dir == fs.parking {
+		at.Unlink(fs.ly.scratch, v.name, 0)
+	}
+}
 
 // holdLocked finds out how n, which is about to lose name in p, is reached
 // afterwards. A descriptor is opened if nothing else will do and somebody still
@@ -215,7 +220,11 @@ func (fs *FS) holdLocked(n *node, p *node, fd int, name string, inUpper bool, nl
 		return nil, err
 	}
 	defer s.release()
-	v.fd, err = at.Open(s.fd, s.name, unix.O_PATH, 0)
+	if nlink <= 1 && fs.crowded() {
+		v.dir, v.name, v.moved = fs.parking, fs.tmpName(), true
+		return v, gone(at.Link(s.fd, s.name, fs.ly.scratch, v.name))
+	}
+	v.fd, err = hold(s.fd, s.name, 0)
 	return v, err
 }
 
@@ -231,7 +240,7 @@ func (fs *FS) lostNameLocked(n *node, p *node, name string, inUpper bool, nlink 
 		n.dir, n.name = v.dir, v.name
 	}
 	if v.fd >= 0 {
-		n.orphan = v.fd
+		fs.orphanLocked(n, v.fd)
 	}
 	if nlink <= 1 {
 		n.nameless = true
@@ -247,9 +256,6 @@ func (fs *FS) lostNameLocked(n *node, p *node, name string, inUpper bool, nlink 
 		}
 	case !n.up && nlink > 1:
 		err = fs.countRemovedLocked(n)
-	}
-	if n.orphan >= 0 {
-		n.dir = nil
 	}
 	return err
 }
@@ -361,9 +367,9 @@ func (fs *FS) rmdirLocked(p *node, name string, n *node) error {
 	defer n.mu.Unlock()
 	own := n.d.upper.Load()
 	orphan := -1
-	if own != nil && n.orphan < 0 && n.refs.Load() > 1 {
-		if orphan, err = at.Open(fd, name, unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
-			return gone(err)
+	if own != nil && n.refs.Load() > 1 && !fs.crowded() {
+		if orphan, err = hold(fd, name, unix.O_DIRECTORY); err != nil {
+			return err
 		}
 	}
 	switch {
@@ -390,7 +396,7 @@ func (fs *FS) buryDirLocked(p *node, name string, n *node, orphan int) {
 	n.d.dead = true
 	n.nameless = true
 	if orphan >= 0 {
-		n.orphan = orphan
+		fs.orphanLocked(n, orphan)
 	}
 	if own := n.d.upper.Load(); own != nil {
 		own.Drop()

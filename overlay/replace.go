@@ -112,8 +112,8 @@ func (fs *FS) replaceIn(p *node, name string, n, tmp *node) error {
 		k.inUpper = true
 	}
 	// The file is n's alone now.
-	unix.Close(tmp.orphan)
-	tmp.orphan, tmp.dir, tmp.stale = -1, nil, true
+	fs.dropOrphanLocked(tmp)
+	tmp.stale = true
 	tmp.gen++
 	return nil
 }

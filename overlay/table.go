@@ -213,11 +213,9 @@ func (fs *FS) evict(n *node) *node {
 	n.mu.Lock()
 	first, more, real := n.link, n.links, n.real
 	n.link, n.links = link{}, nil
-	orphan := n.orphan
-	n.orphan = -1
+	fs.dropOrphanLocked(n)
 	nameless := n.nameless
 	n.mu.Unlock()
-	closeFD(orphan)
 	if nameless && n.typ == unix.S_IFREG {
 		fs.inos.release(fs, n.ino.Load())
 	}

@@ -47,6 +47,9 @@ func (fs *FS) openWork() (err error) {
 	if err := fs.probe(); err != nil {
 		return fmt.Errorf("%s: %w", fs.opt.Work, err)
 	}
+	if fs.parking, err = fs.dirOf(ly.scratch); err != nil {
+		return err
+	}
 	if ly.index, err = open(indexDir); err != nil {
 		return err
 	}

@@ -1,0 +1,43 @@
+package overlay
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/vfs/at"
+)
+
+// A file whose last name is removed while somebody uses its node stays within
+// reach by a descriptor. There are at most Options.DirFDs of these; beyond that
+// the file is parked: it gets a name in the work directory until the node goes.
+// A directory beyond that is out of reach, and answers ESTALE: it is empty for
+// ever, and nothing but its attributes could be asked for.
+
+// crowded tells whether as many descriptors are held for orphans as may be.
+func (fs *FS) crowded() bool { return fs.orphans.Load() >= int64(fs.opt.DirFDs) }
+
+// orphanLocked has n reached by fd from now on. n.mu is held exclusively.
+func (fs *FS) orphanLocked(n *node, fd int) {
+	fs.dropOrphanLocked(n)
+	n.orphan, n.dir = fd, nil
+	fs.orphans.Add(1)
+}
+
+// dropOrphanLocked gives up what keeps a file without a name, if anything does.
+// n.mu is held exclusively.
+func (fs *FS) dropOrphanLocked(n *node) {
+	if n.orphan >= 0 {
+		unix.Close(n.orphan)
+		n.orphan = -1
+		fs.orphans.Add(-1)
+	}
+	if n.dir != nil && n.dir == fs.parking {
+		at.Unlink(fs.ly.scratch, n.name, 0)
+		n.dir = nil
+	}
+}
+
+// hold opens the object name in dirfd, which is about to lose that name.
+func hold(dirfd int, name string, flags int) (int, error) {
+	fd, err := at.Open(dirfd, name, unix.O_PATH|flags, 0)
+	return fd, gone(err)
+}
