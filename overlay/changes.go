@@ -147,9 +147,9 @@ type ChangesOptions struct {
 // A deleted directory is one entry; a new one is listed with all that is in it.
 // A file that equals the lower one in contents, type, permissions, owner and
 // extended attributes is not listed. A change of a lower file with several
-// names is listed under the names by which it was made; where the upper layer
-// has none of them any more, it is given those that the view still shows, which
-// takes a walk of the lower layers.
+// names is listed under the names by which it was made; with Expand, and where
+// the upper layer has none of them any more, under all that the view shows,
+// which takes a walk of the lower layers.
 //
 // Changes may be called at any time, and concurrently with everything but
 // Close. What changes while it runs may be listed or not. Iteration ends after
@@ -157,7 +157,7 @@ type ChangesOptions struct {
 // of reading the layers.
 func (fs *FS) Changes(ctx context.Context, opt ChangesOptions) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
-		if err := fs.nameOrphans(ctx); err != nil {
+		if err := fs.nameCopies(ctx, !opt.Expand); err != nil {
 			yield(Change{}, err)
 			return
 		}

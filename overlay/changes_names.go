@@ -15,17 +15,17 @@ import (
 // the lower layer has. A walk of the upper layer does not see the latter, and a
 // commit that takes names from the lower file would lose them, since a lower
 // file with one name is not looked up in the index. So such names are given to
-// the upper layer before a commit or discard; before a change set only where
-// the upper layer has none at all.
+// the upper layer before a commit or discard, and an expanded change set; before
+// any other only where the upper layer has none at all.
 
-// nameOrphans gives names to the copies that have none in the upper layer.
-func (fs *FS) nameOrphans(ctx context.Context) error {
+// nameCopies is nameIndexed for who does not hold FS.changing.
+func (fs *FS) nameCopies(ctx context.Context, orphans bool) error {
 	if !fs.hard.used.Load() {
 		return nil
 	}
 	fs.changing.Lock()
 	defer fs.changing.Unlock()
-	return fs.nameIndexed(ctx, true)
+	return fs.nameIndexed(ctx, orphans)
 }
 
 // nameIndexed gives copies all the names in the upper layer that the view shows

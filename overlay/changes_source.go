@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -103,9 +104,49 @@ func (s *Source) side() *diff.Side {
 	return &diff.Side{Mode: s.Attr.Mode, Size: s.Size, Data: s}
 }
 
-// Diff writes the patch of one change to out, as git apply takes it. To have a
-// patch of a whole change set, the changes must be expanded
-// ([ChangesOptions.Expand]), since git knows no directories.
+// Patch writes the patch of the change set at and below paths, or of all, to
+// out, as git apply takes it, and returns what it holds, in the order of the
+// change set. Deletions come first in it: git apply would take one that follows
+// for one of what came to its path before.
+func (fs *FS) Patch(ctx context.Context, out io.Writer, paths []string, opt diff.Options) ([]diff.Stat, error) {
+	var stats []diff.Stat
+	var later []Change
+	var order []int // of later in stats
+	for c, err := range fs.Changes(ctx, ChangesOptions{Paths: paths, Expand: true}) {
+		if err != nil {
+			return stats, err
+		}
+		if !patched(&c.Old) && !patched(&c.New) {
+			continue
+		}
+		var st diff.Stat
+		if c.Kind == Deleted {
+			if st, err = fs.Diff(out, &c, opt); err != nil {
+				return stats, err
+			}
+		} else {
+			later, order = append(later, c), append(order, len(stats))
+		}
+		stats = append(stats, st)
+	}
+	for i := range later {
+		if err := interrupted(ctx); err != nil {
+			return stats, err
+		}
+		st, err := fs.Diff(out, &later[i], opt)
+		if err != nil {
+			return stats, err
+		}
+		stats[order[i]] = st
+	}
+	return stats, nil
+}
+
+// patched tells whether git knows the type of an entry.
+func patched(a *vfs.Attr) bool { return a.IsRegular() || a.IsSymlink() }
+
+// Diff writes the patch of one change to out, nothing for what git does not
+// know.
 func (fs *FS) Diff(out io.Writer, c *Change, opt diff.Options) (diff.Stat, error) {
 	old, new, err := fs.Sources(c)
 	if err != nil {
@@ -113,9 +154,9 @@ func (fs *FS) Diff(out io.Writer, c *Change, opt diff.Options) (diff.Stat, error
 	}
 	defer old.Close()
 	defer new.Close()
-	f := diff.File{Path: c.Path, Old: old.side(), New: new.side()}
-	if c.Kind == Renamed || c.Kind == Modified && c.From != "" {
-		f.From = c.From
+	f := diff.File{Path: c.Path, From: c.From, Old: old.side(), New: new.side()}
+	if c.Kind == Deleted && c.From != "" {
+		f.Path, f.From = c.From, "" // it never was in the renamed directory
 	}
 	st, err := opt.Write(out, f)
 	if err != nil {
