@@ -146,6 +146,7 @@ func (h *Host) newRun(m *Module, cfg RunConfig, limits Limits) (*run, error) {
 		Stdout: cfg.Stdout,
 		Stderr: cfg.Stderr,
 		View:   &v,
+		Slots:  h.slots,
 	})
 	if err != nil {
 		return nil, err

@@ -52,6 +52,11 @@ type Config struct {
 
 	// Rand is where random_get takes its bytes; nil is the system's.
 	Rand io.Reader
+
+	// Slots bounds the calls on files that are under way in the host at a time,
+	// of all guests that share it; one that gets none in time answers EAGAIN.
+	// nil sets no bound.
+	Slots *view.Slots
 }
 
 // Instance is the state of one guest: what it was given and what it has open.
@@ -59,6 +64,7 @@ type Instance struct {
 	args, env [][]byte
 	view      *view.View
 	rand      io.Reader
+	slots     *view.Slots
 	start     time.Time
 	table     table
 	gather    gatherPool
@@ -71,7 +77,7 @@ type Instance struct {
 // Errors: an argument or a variable with a NUL, more preopens than MaxFiles
 // allows.
 func New(c Config) (*Instance, error) {
-	in := &Instance{view: c.View, rand: c.Rand, start: time.Now()}
+	in := &Instance{view: c.View, rand: c.Rand, slots: c.Slots, start: time.Now()}
 	if in.view == nil {
 		in.view = &view.View{}
 	}

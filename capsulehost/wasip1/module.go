@@ -2,6 +2,7 @@ package wasip1
 
 import (
 	"context"
+	"strings"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -99,7 +100,7 @@ func Export(b wazero.HostModuleBuilder) wazero.HostModuleBuilder {
 			}
 		}
 		b = b.NewFunctionBuilder().WithName(e.name).
-			WithGoModuleFunction(hostFunc(e.fn), params, i32).Export(e.name)
+			WithGoModuleFunction(hostFunc(e.fn, takesSlot(e.name)), params, i32).Export(e.name)
 	}
 	return b.NewFunctionBuilder().WithName("proc_exit").
 		WithGoModuleFunction(api.GoModuleFunc(procExit), i32, nil).Export("proc_exit")
@@ -110,13 +111,48 @@ func Instantiate(ctx context.Context, rt wazero.Runtime) (api.Closer, error) {
 	return Export(rt.NewHostModuleBuilder(ModuleName)).Instantiate(ctx)
 }
 
-func hostFunc(fn func(call) Errno) api.GoModuleFunc {
+// slotUse is whether a call counts as one under way in the host.
+type slotUse uint8
+
+const (
+	slotNever slotUse = iota
+	slotAlways
+	slotFiles // unless its descriptor is a stream, on which it may wait for long
+)
+
+// takesSlot tells it of a call: those that reach a filesystem do.
+func takesSlot(name string) slotUse {
+	if strings.HasPrefix(name, "path_") {
+		return slotAlways
+	}
+	switch strings.TrimPrefix(name, "fd_") {
+	case "allocate", "datasync", "filestat_get", "filestat_set_size", "filestat_set_times", "pread", "pwrite",
+		"read", "readdir", "sync", "write", "close":
+		return slotFiles
+	}
+	return slotNever
+}
+
+// run does the call, with a slot if it needs one.
+func (c call) run(fn func(call) Errno, use slotUse) Errno {
+	if use == slotNever || c.slots == nil || use == slotFiles && c.table.isStream(c.u32(0)) {
+		return fn(c)
+	}
+	if err := c.slots.Enter(c.ctx); err != nil {
+		return errnoOf(err)
+	}
+	defer c.slots.Leave()
+	return fn(c)
+}
+
+func hostFunc(fn func(call) Errno, use slotUse) api.GoModuleFunc {
 	return func(ctx context.Context, mod api.Module, stack []uint64) {
 		in := instanceFrom(ctx)
 		if in == nil {
 			stack[0] = uint64(ENOSYS)
 			return
 		}
-		stack[0] = uint64(fn(call{ctx: ctx, Instance: in, mem: memoryOf(mod), args: stack}))
+		c := call{ctx: ctx, Instance: in, mem: memoryOf(mod), args: stack}
+		stack[0] = uint64(c.run(fn, use))
 	}
 }

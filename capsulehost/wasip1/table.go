@@ -129,6 +129,14 @@ func (t *table) full() bool {
 	return t.open >= t.max
 }
 
+// isStream tells whether a stream stands at fd.
+func (t *table) isStream(fd uint32) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.at(fd)
+	return d != nil && d.kind == kindStream
+}
+
 // at returns what stands at fd, or nil. The caller holds t.mu.
 func (t *table) at(fd uint32) *desc {
 	if uint64(fd) >= uint64(len(t.slots)) {
