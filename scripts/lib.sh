@@ -34,6 +34,14 @@ install_packages() {
     die "apt-get could not install: $*"
 }
 
+# need_clang: installs the compiler for guests in C, with and without WASI.
+need_clang() {
+  need clang-19=clang-19 wasm-ld-19=lld-19
+  [ -e /usr/lib/llvm-19/lib/clang/19/lib/wasi/libclang_rt.builtins-wasm32.a ] || install_packages libclang-rt-19-dev-wasm32
+  [ -e /usr/lib/wasm32-wasi/libc.a ] || install_packages wasi-libc
+  [ -e /usr/include/stdlib.h ] || install_packages libc6-dev
+}
+
 command -v go >/dev/null || die "Go is not installed: see https://go.dev/doc/install"
 need git=git fusermount3=fuse3
 
