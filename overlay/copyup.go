@@ -128,6 +128,9 @@ func (fs *FS) copyUpOnce(ctx context.Context, n *node, limit int64) error {
 		return err
 	}
 	w, err := fs.makeCopy(ctx, n, limit)
+	for tries := 0; err == errTorn && tries < maxTorn; tries++ {
+		w, err = fs.makeCopy(ctx, n, limit)
+	}
 	if err != nil {
 		fs.put(l.parent)
 		return err
@@ -144,139 +147,6 @@ func (fs *FS) copyUpOnce(ctx context.Context, n *node, limit int64) error {
 			return err
 		}
 	}
-}
-
-// copied is a finished copy in the work directory.
-type copied struct {
-	scratch
-	low  *ldir    // of the lower object
-	from string   // its name there
-	attr vfs.Attr // of it
-	id   at.Ident
-	idx  string // the index name, if it has several links
-}
-
-// lowerSource returns where the lower object of n is: its directory and name.
-func (n *node) lowerSource() (*ldir, string) {
-	n.mu.RLock()
-	defer n.mu.RUnlock()
-	if n.d == nil {
-		return n.low, n.name
-	}
-	l := n.d.lowers[0]
-	return l.up, l.name
-}
-
-// makeCopy copies the lower object of n to the work directory and makes it
-// durable. It has the lower base recorded first.
-func (fs *FS) makeCopy(ctx context.Context, n *node, limit int64) (_ *copied, err error) {
-	low, name := n.lowerSource()
-	if low == nil {
-		return nil, syscall.ESTALE
-	}
-	dirfd, err := low.at.Acquire()
-	if err != nil {
-		return nil, gone(err)
-	}
-	defer low.at.Release()
-	src := -1
-	if n.typ == unix.S_IFREG {
-		if src, err = openLower(dirfd, name, unix.O_RDONLY|unix.O_NONBLOCK); err != nil {
-			return nil, gone(err)
-		}
-		defer unix.Close(src)
-	} else if n.typ == unix.S_IFDIR || n.typ == unix.S_IFLNK {
-		if src, err = at.Open(dirfd, name, unix.O_PATH, 0); err != nil {
-			return nil, gone(err)
-		}
-		defer unix.Close(src)
-	}
-	c := &copied{low: low, from: name}
-	if src >= 0 {
-		c.attr, c.id, err = at.Stat(src, "")
-	} else {
-		c.attr, c.id, err = at.Stat(dirfd, name)
-	}
-	if err != nil {
-		return nil, gone(err)
-	}
-	n.mu.RLock()
-	real, ino, idx, adj := n.real, n.ino.Load(), n.idx, n.nlAdj
-	n.mu.RUnlock()
-	if c.id != real || c.attr.Type() != n.typ {
-		return nil, syscall.ESTALE
-	}
-	if err := fs.diverge(low, name, c.attr, c.id); err != nil {
-		return nil, err
-	}
-	if c.scratch, err = fs.makeScratch(n.typ, src, c.attr.Rdev); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			c.close(fs)
-		}
-	}()
-	fs.step("copyup.made")
-	if n.typ == unix.S_IFREG && limit != 0 {
-		size := c.attr.Size
-		if limit >= 0 {
-			size = min(size, limit)
-		}
-		if err := copyData(ctx, src, c.fd, c.attr.Size, size); err != nil {
-			return nil, err
-		}
-	}
-	fs.step("copyup.data")
-	if err := fs.copyMeta(dirfd, name, src, c.scratch, &c.attr); err != nil {
-		return nil, err
-	}
-	tfd, tname := c.target(fs)
-	if limit >= 0 && limit < c.attr.Size {
-		// The copy is the truncated file already, its time too.
-		if err := at.SetTimes(tfd, tname, nil, &unix.Timespec{Nsec: unix.UTIME_NOW}); err != nil {
-			return nil, err
-		}
-	}
-	if err := fs.ly.setIno(tfd, tname, ino); err != nil {
-		return nil, err
-	}
-	if n.typ != unix.S_IFDIR && c.attr.Nlink > 1 {
-		if c.idx = idx; c.idx == "" {
-			c.idx = fs.indexName(low, dirfd, name, &c.attr, c.id)
-		}
-		if err := fs.markIndexed(c, dirfd, adj); err != nil {
-			return nil, err
-		}
-	}
-	if n.typ == unix.S_IFREG && limit != 0 && c.attr.Size > 0 {
-		if err := syncFile(c.fd); err != nil {
-			return nil, err
-		}
-	}
-	fs.step("copyup.synced")
-	return c, nil
-}
-
-// markIndexed has the copy carry its index name, the kernel's origin and the
-// link count, which are the same for all names. An object that cannot carry
-// marks is not indexed: its other names stay the lower file.
-func (fs *FS) markIndexed(c *copied, dirfd int, adj int32) error {
-	fd, name := c.target(fs)
-	err := fs.ly.set(fd, name, markIndex, c.idx)
-	if err == syscall.EPERM || err == syscall.EOPNOTSUPP {
-		c.idx = ""
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if fb := fs.kernelHandle(c.low, dirfd, c.from, c.id); fb != nil {
-		if err := fs.ly.set(fd, name, markOrigin, string(fb)); err != nil {
-			return err
-		}
-	}
-	return fs.ly.set(fd, name, markNlink, nlinkMark('L', adj))
 }
 
 // publishCopy puts the finished copy in the place of n's name l. It is false if

@@ -1,5 +1,8 @@
 package overlay
 
+// Pinned tells whether the upper file at path is in use.
+func (fs *FS) Pinned(path string) bool { return fs.pinned(path) }
+
 // SetStep has f called at the points between two states on disk.
 func (o *Options) SetStep(f func(string)) { o.step = f }
 

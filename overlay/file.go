@@ -209,7 +209,8 @@ func (h *handle) file() (int, error) {
 		if h.fd < 0 || h.gen != h.n.gen {
 			flags := h.flags
 			if !h.n.up {
-				flags = unix.O_RDONLY | flags&(unix.O_DIRECT|unix.O_NOATIME)
+				// O_NONBLOCK: the host may have put a fifo in its place.
+				flags = unix.O_RDONLY | unix.O_NONBLOCK | flags&(unix.O_DIRECT|unix.O_NOATIME)
 			}
 			fd, err := h.fs.openReal(h.n, flags)
 			if err == syscall.EACCES && h.fd >= 0 {
@@ -393,96 +394,6 @@ func (h *handle) Seek(ctx context.Context, off int64, whence int) (int64, error)
 	}
 	defer h.mu.RUnlock()
 	return unix.Seek(fd, off, whence)
-}
-
-// CopyRange implements [vfs.Handle].
-func (h *handle) CopyRange(ctx context.Context, off int64, dst vfs.Handle, dstOff, n int64) (int64, error) {
-	d, ok := dst.(*handle)
-	if !ok || d.fs != h.fs {
-		return 0, syscall.EXDEV
-	}
-	if !h.reads() || !d.writes() || d.flags&unix.O_APPEND != 0 {
-		return 0, syscall.EBADF
-	}
-	if off < 0 || dstOff < 0 || n < 0 {
-		return 0, syscall.EINVAL
-	}
-	if h.n == d.n && off < dstOff+n && dstOff < off+n {
-		return 0, syscall.EINVAL
-	}
-	done, err := h.copyTo(ctx, off, d, dstOff, n)
-	if done > 0 {
-		h.fs.NodeChanged(ctx, d.n.id, true)
-		return done, nil
-	}
-	return 0, err
-}
-
-func (h *handle) copyTo(ctx context.Context, off int64, d *handle, dstOff, n int64) (done int64, err error) {
-	defer h.fs.gate.enter(d.n.id).RUnlock()
-	for {
-		unlock := rlockBoth(h.n, d.n)
-		if d.n.up {
-			defer unlock()
-			break
-		}
-		unlock()
-		if err := h.fs.copyUp(ctx, d.n, wholeFile); err != nil {
-			return 0, err
-		}
-	}
-	src, err := h.file()
-	if err != nil {
-		return 0, err
-	}
-	defer h.mu.RUnlock()
-	dfd := src
-	if d != h {
-		if dfd, err = d.file(); err != nil {
-			return 0, err
-		}
-		defer d.mu.RUnlock()
-	}
-	if err := h.fs.dropPrivileges(ctx, d.n); err != nil {
-		return 0, err
-	}
-	for done < n {
-		if ctx.Err() != nil {
-			return done, syscall.EINTR
-		}
-		from, to := off+done, dstOff+done
-		k, err := unix.CopyFileRange(src, &from, dfd, &to, int(min(n-done, copyChunk)), 0)
-		switch {
-		case err == syscall.EINTR:
-			continue
-		case err == syscall.ENOSYS:
-			return done, syscall.EOPNOTSUPP
-		case err != nil:
-			return done, err
-		case k == 0:
-			return done, nil
-		}
-		done += int64(k)
-	}
-	return done, nil
-}
-
-// rlockBoth takes the shared side of both locks in the order of ids, so that
-// two that wait for a third cannot wait for each other.
-func rlockBoth(a, b *node) (unlock func()) {
-	if a == b {
-		a.mu.RLock()
-		return a.mu.RUnlock
-	}
-	if a.id > b.id {
-		a, b = b, a
-	}
-	a.mu.RLock()
-	b.mu.RLock()
-	return func() {
-		b.mu.RUnlock()
-		a.mu.RUnlock()
-	}
 }
 
 // PassthroughFD implements [vfs.Passthrough]: it is ok only for a file in the
