@@ -57,6 +57,9 @@ func (r *rawFS) timeout(volatile bool) time.Duration {
 // entry hands e and its reference to the kernel, in the answer to q.
 func (r *rawFS) entry(q *request, e *vfs.Entry, out *fuse.EntryOut) {
 	r.nodes.ref(e.Node, e.Attr.Volatile)
+	if r.nodes.count.Load() > int64(r.opt.MaxNodes) {
+		r.notify.tooMany()
+	}
 	out.NodeId = uint64(e.Node)
 	out.Generation = r.opt.Generation
 	if r.fresh(q) {

@@ -3,6 +3,7 @@ package fusefs_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -161,6 +162,19 @@ func TestPanicIsEIO(t *testing.T) {
 	}
 	m.Forgive()
 }
+
+// kernel tells whether the running kernel is of that version or a later one.
+func kernel(t *testing.T, major, minor int) bool {
+	t.Helper()
+	var a, b int
+	if _, err := fmt.Sscanf(string(read(t, "/proc/sys/kernel/osrelease")), "%d.%d", &a, &b); err != nil {
+		t.Fatal(err)
+	}
+	return a > major || a == major && b >= minor
+}
+
+// direct tells whether passthrough can be had here.
+func direct(t *testing.T) bool { return os.Geteuid() == 0 && kernel(t, 6, 9) }
 
 func read(t *testing.T, path string) []byte {
 	t.Helper()

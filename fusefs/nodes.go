@@ -58,12 +58,20 @@ const nodeShards = 64
 // and a node's mu are never held together.
 type nodeTable struct {
 	shards [nodeShards]nodeShard
+	count  atomic.Int64 // nodes in all shards
 }
 
 type nodeShard struct {
-	mu sync.Mutex
-	m  map[vfs.NodeID]*node
-	_  [48]byte // a cache line for each
+	mu    sync.Mutex
+	m     map[vfs.NodeID]*node // protected by mu
+	count *atomic.Int64        // the table's
+	_     [40]byte             // a cache line for each
+}
+
+func (t *nodeTable) init() {
+	for i := range t.shards {
+		t.shards[i].count = &t.count
+	}
 }
 
 func (t *nodeTable) shard(id vfs.NodeID) *nodeShard { return &t.shards[id%nodeShards] }
@@ -77,13 +85,17 @@ func (s *nodeShard) getLocked(id vfs.NodeID) *node {
 		}
 		n = &node{id: id}
 		s.m[id] = n
+		s.count.Add(1)
 	}
 	return n
 }
 
 func (s *nodeShard) dropLocked(n *node) {
 	if n.lookups == 0 && n.opens == 0 {
-		delete(s.m, n.id)
+		if s.m[n.id] == n {
+			delete(s.m, n.id)
+			s.count.Add(-1)
+		}
 	}
 }
 
@@ -165,6 +177,7 @@ func (t *nodeTable) drain(forget func(vfs.NodeID, uint64)) {
 		s.mu.Lock()
 		m := s.m
 		s.m = nil
+		s.count.Add(-int64(len(m)))
 		s.mu.Unlock()
 		for id, n := range m {
 			if n.lookups > 0 {
@@ -174,14 +187,23 @@ func (t *nodeTable) drain(forget func(vfs.NodeID, uint64)) {
 	}
 }
 
-// len counts the nodes.
-func (t *nodeTable) len() int {
-	total := 0
+// idle returns about k nodes that are not open, any of them.
+func (t *nodeTable) idle(k int) []uint64 {
+	list := make([]uint64, 0, k)
 	for i := range t.shards {
 		s := &t.shards[i]
+		share := (k - len(list)) / (nodeShards - i)
 		s.mu.Lock()
-		total += len(s.m)
+		for id, n := range s.m {
+			if share <= 0 {
+				break
+			}
+			if n.opens == 0 && id != vfs.RootID {
+				list = append(list, uint64(id))
+				share--
+			}
+		}
 		s.mu.Unlock()
 	}
-	return total
+	return list
 }

@@ -47,14 +47,18 @@ type notifier struct {
 	now   map[change]changeKind // to be told; protected by mu
 	later map[change]changeKind // to be told once more; protected by mu
 
-	wake chan struct{} // something is in now
-	quit chan struct{}
+	wake  chan struct{} // something is in now
+	crowd chan struct{} // the kernel knows too many nodes
+	quit  chan struct{}
 
 	unwatch func()
 
 	// waits says that the kernel lets the invalidation of a name wait for the
 	// requests that have its directory locked.
 	waits bool
+
+	// prunes says that the kernel can be asked to forget nodes.
+	prunes atomic.Bool
 }
 
 var _ vfs.Invalidator = (*notifier)(nil)
@@ -94,7 +98,7 @@ const lockName = "."
 func newNotifier(r *rawFS) *notifier {
 	return &notifier{
 		r: r, now: make(map[change]changeKind), later: make(map[change]changeKind),
-		wake: make(chan struct{}, 1), quit: make(chan struct{}), waits: olderThan(6, 19),
+		wake: make(chan struct{}, 1), crowd: make(chan struct{}, 1), quit: make(chan struct{}), waits: olderThan(6, 19),
 	}
 }
 
@@ -254,32 +258,102 @@ func (n *notifier) take(again bool) map[change]changeKind {
 	return m
 }
 
-// run tells what is in the queues until stop.
+// run tells what is in the queues, and keeps the number of nodes down, until
+// stop.
 func (n *notifier) run() {
-	timer := time.NewTimer(againAfter)
-	timer.Stop()
-	armed := false
+	var again, crowd alarm
+	pause := pruneAfter
 	for {
-		again := false
 		select {
 		case <-n.quit:
 			return
 		case <-n.wake:
-		case <-timer.C:
-			armed, again = false, true
+			n.tellAll(false)
+		case <-again.ring():
+			again.rang()
+			n.tellAll(true)
+		case <-n.crowd:
+			pause = pruneAfter
+			n.prune()
+			crowd.set(pause)
+		case <-crowd.ring():
+			crowd.rang()
+			// What was asked to be forgotten takes its time, or is in use.
+			if n.r.nodes.count.Load() > int64(n.r.opt.MaxNodes) {
+				n.prune()
+				pause = min(2*pause, pruneAtLeast)
+				crowd.set(pause)
+			}
 		}
-		for c, kind := range n.take(again) {
-			n.tell(c, kind)
-		}
-		if !armed && n.hasLater() {
-			timer.Reset(againAfter)
-			armed = true
+		if n.hasLater() {
+			again.set(againAfter)
 		}
 	}
 }
+
+func (n *notifier) tellAll(again bool) {
+	for c, kind := range n.take(again) {
+		n.tell(c, kind)
+	}
+}
+
+// alarm is a timer that is set once at a time.
+type alarm struct{ timer *time.Timer }
+
+// ring returns the channel to wait on, nil while the alarm is not set.
+func (a *alarm) ring() <-chan time.Time {
+	if a.timer == nil {
+		return nil
+	}
+	return a.timer.C
+}
+
+func (a *alarm) set(d time.Duration) {
+	if a.timer == nil {
+		a.timer = time.NewTimer(d)
+	}
+}
+
+func (a *alarm) rang() { a.timer = nil }
 
 func (n *notifier) hasLater() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return len(n.later) > 0
+}
+
+// tooMany has the kernel forget some nodes soon.
+func (n *notifier) tooMany() {
+	if !n.prunes.Load() {
+		return
+	}
+	select {
+	case n.crowd <- struct{}{}:
+	default:
+	}
+}
+
+const (
+	// pruneBatch is how many nodes the kernel is asked to forget in one message.
+	pruneBatch = 1024
+	// pruneAfter is when it is looked after whether it did; twice as long each
+	// time, up to pruneAtLeast.
+	pruneAfter   = 50 * time.Millisecond
+	pruneAtLeast = 10 * time.Second
+)
+
+// prune asks the kernel to forget what is too much, and an eighth more. It keeps
+// those in use, and directories until what is below them is forgotten. What was
+// used last we cannot tell, as that makes no request.
+func (n *notifier) prune() {
+	limit := n.r.opt.MaxNodes
+	ids := n.r.nodes.idle(max(0, int(n.r.nodes.count.Load())-limit) + limit/8)
+	for len(ids) > 0 {
+		k := min(len(ids), pruneBatch)
+		if st := n.r.server.PruneNotify(ids[:k]); st == fuse.ENOSYS {
+			n.prunes.Store(false)
+			return
+		}
+		ids = ids[k:]
+	}
 }

@@ -38,6 +38,12 @@ type Options struct {
 	// writes directly through one mount is not told to the other.
 	NoPassthrough bool
 
+	// MaxNodes is how many nodes the kernel may know before it is asked to
+	// forget some that are not in use, which bounds the memory of both sides;
+	// 262,144 if zero. It takes Linux 6.18; before, only a shortage of memory
+	// makes the kernel forget.
+	MaxNodes int
+
 	// Generation is the generation of every inode, as NFS shows it.
 	Generation uint64
 
@@ -56,11 +62,15 @@ const (
 	defaultFSName  = "astridfs"
 	subtype        = "astridfs"
 	defaultTimeout = time.Second
+	defaultNodes   = 1 << 18
 )
 
 func (o *Options) setDefaults() {
 	if o.FSName == "" {
 		o.FSName = defaultFSName
+	}
+	if o.MaxNodes <= 0 {
+		o.MaxNodes = defaultNodes
 	}
 	switch {
 	case o.VolatileTimeout == 0:

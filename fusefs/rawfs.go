@@ -40,6 +40,7 @@ type counters struct {
 
 func newRawFS(fs vfs.FS, opt Options) *rawFS {
 	r := &rawFS{fs: fs, opt: opt, ended: make(chan struct{})}
+	r.nodes.init()
 	r.notify = newNotifier(r)
 	return r
 }
@@ -52,6 +53,7 @@ func (r *rawFS) Init(s *fuse.Server) {
 	r.server = s
 	ok := s.KernelSettings().Flags64()&fuse.CAP_PASSTHROUGH != 0
 	r.passthrough.Store(ok && !r.opt.NoPassthrough)
+	r.notify.prunes.Store(s.KernelSettings().SupportsNotify(fuse.NOTIFY_PRUNE))
 }
 
 // OnUnmount gives back all that the kernel held: after an abort or a lazy

@@ -120,6 +120,6 @@ func (s *Server) Stats() Stats {
 	return Stats{
 		Requests: c.requests.Load(), Notifications: c.notified.Load(), Dropped: c.dropped.Load(),
 		Passthrough: c.passthrough.Load(), Panics: c.panics.Load(),
-		Nodes: s.raw.nodes.len(), Handles: s.raw.handles.len(),
+		Nodes: int(s.raw.nodes.count.Load()), Handles: s.raw.handles.len(),
 	}
 }

@@ -123,3 +123,45 @@ func TestNothingLeaks(t *testing.T) {
 		return now.Stats.Handles == 0 && now.Stats.Nodes <= 2 && now.FDs <= before.FDs+4
 	})
 }
+
+// However much is walked, the kernel is made to forget, and forgets nothing that
+// is open.
+func TestNodesAreBounded(t *testing.T) {
+	c := serve.Config{FS: "stable", Dirs: []string{t.TempDir()}}
+	const dirs, files = 40, 250
+	for i := range dirs {
+		dir := mkdir(t, c.Dirs[0], fmt.Sprint(i))
+		for j := range files {
+			if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(j)), fmt.Appendf(nil, "%d/%d", i, j), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	c.Options.MaxNodes = 1000
+	m := serve.Start(t, c)
+	open, err := os.Open(filepath.Join(m.Mountpoint, "0", "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	for range 3 {
+		n := 0
+		err := filepath.Walk(m.Mountpoint, func(path string, fi os.FileInfo, err error) error {
+			if err == nil && fi.Mode().IsRegular() {
+				n++
+			}
+			return err
+		})
+		if err != nil || n != dirs*files {
+			t.Fatalf("walked %d files: %v", n, err)
+		}
+		if !kernel(t, 6, 18) {
+			continue // it cannot be asked to forget
+		}
+		eventually(t, "forgotten", func() bool { return m.Must(serve.Request{Op: "stats"}).Stats.Nodes <= 1000 })
+	}
+	buf := make([]byte, 10)
+	if n, err := open.ReadAt(buf, 0); string(buf[:n]) != "0/0" {
+		t.Errorf("read %q, %v", buf[:n], err)
+	}
+}
