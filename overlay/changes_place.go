@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"syscall"
@@ -234,5 +235,8 @@ func listDir(dir *at.Dir, names []string) ([]string, error) {
 	return names, err
 }
 
-// vanished tells whether err says that something went while it was looked at.
-func vanished(err error) bool { return err == syscall.ENOENT || err == syscall.ESTALE }
+// vanished tells whether err says that something went while it was looked at;
+// ENXIO that it was to be opened and is a whiteout by now.
+func vanished(err error) bool {
+	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ESTALE) || errors.Is(err, syscall.ENXIO)
+}

@@ -87,6 +87,10 @@ func (c *commit) dropWhites(p *place, whites []*object) error {
 	}
 	defer thaw()
 	for _, o := range whites {
+		// The workspace has nothing there, whatever the view has by now.
+		if err := c.note(baseRecord{kind: baseClearTree, path: o.path}); err != nil {
+			return err
+		}
 		now, err := c.fs.look(p, o.name)
 		if vanished(err) {
 			continue
@@ -97,9 +101,6 @@ func (c *commit) dropWhites(p *place, whites []*object) error {
 		if !now.white || now.low.exists() {
 			c.left(o.path, errMeanwhile)
 			continue
-		}
-		if err := c.note(baseRecord{kind: baseClearTree, path: o.path}); err != nil {
-			return err
 		}
 		if err := keepTimes(p.upper, func(fd int) error { return at.Unlink(fd, o.name, 0) }); err != nil {
 			return pathError(o.path, err)

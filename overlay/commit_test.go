@@ -1,7 +1,18 @@
 package overlay
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/vfs"
 )
 
 func (l *lab) commit(opt CommitOptions) Report {
@@ -49,4 +60,256 @@ func TestCommitAll(t *testing.T) {
 			l.committed(want)
 		})
 	}
+}
+
+func (l *lab) hostRead(path string) string {
+	l.t.Helper()
+	data, err := os.ReadFile(l.host(path))
+	l.must(err)
+	return string(data)
+}
+
+func TestCommitSome(t *testing.T) {
+	l := newLab(t).seed("d/a=1", "d/b=2", "k=1", "m/x=1", "m/y=1").open()
+	for _, err := range []error{
+		l.write("d/a", "changed"), l.rm("d/b"), l.write("k", "changed"),
+		l.mkdir("new"), l.mkdir("new/er"), l.write("new/er/f", "1"), l.write("new/g", "1"),
+		l.mv("m", "n"), l.write("n/x", "changed"), l.write("n/y", "changed"),
+	} {
+		l.must(err)
+	}
+	want := l.view()
+
+	r, err := l.fs.Commit(l.ctx, CommitOptions{Paths: []string{"d/a"}, DryRun: true})
+	l.must(err)
+	if len(r.Steps) != 1 || r.Steps[0] != (Step{Kind: Modified, Path: "d/a"}) || l.hostRead("d/a") != "1" {
+		t.Errorf("dry run: %+v, the workspace has %q", r, l.hostRead("d/a"))
+	}
+
+	l.commit(CommitOptions{Paths: []string{"d/a"}})
+	if l.hostRead("d/a") != "changed" || l.hostRead("d/b") != "2" || l.hostRead("k") != "1" {
+		t.Error("more or less than d/a was committed")
+	}
+
+	r = l.commit(CommitOptions{Paths: []string{"new/er/f"}})
+	if len(r.Also) != 2 || r.Also[0].Path != "new" || r.Also[1].Path != "new/er" {
+		t.Errorf("also %v", r.Also)
+	}
+	if l.hostRead("new/er/f") != "1" {
+		t.Error("new/er/f was not committed")
+	}
+	if _, err := os.Lstat(l.host("new/g")); err == nil {
+		t.Error("new/g was committed")
+	}
+
+	r = l.commit(CommitOptions{Paths: []string{"n/x"}})
+	if len(r.Also) != 1 || r.Also[0].Path != "n" {
+		t.Errorf("also %v", r.Also)
+	}
+	if l.hostRead("n/x") != "changed" || l.hostRead("n/y") != "1" {
+		t.Error("n/x was not committed alone")
+	}
+	l.wantStatus(ChangesOptions{}, "D d/b", "M k (content)", "M n/y (content)", "A new/g")
+	if d := diffTrees(want, l.view()); d != "" {
+		t.Errorf("the view changed\n%s", d)
+	}
+	l.commit(CommitOptions{})
+	l.committed(want)
+}
+
+func TestCommitRefuses(t *testing.T) {
+	l := newLab(t).seed("a=1")
+	l.opt.State = ""
+	l.open()
+	if _, err := l.fs.Commit(l.ctx, CommitOptions{}); !errors.Is(err, ErrNoState) {
+		t.Errorf("without state: %v", err)
+	}
+	l = newLab(t).seed("a=1")
+	l.must(os.Mkdir(l.dir+"/frozen", 0o755))
+	l.opt.Lower = []string{l.dir + "/frozen", l.host()}
+	l.open()
+	l.must(l.write("a", "2"))
+	l.wantStatus(ChangesOptions{}, "M a (content)")
+	if _, err := l.fs.Commit(l.ctx, CommitOptions{}); !errors.Is(err, ErrFrozenLayers) {
+		t.Errorf("with a frozen layer: %v", err)
+	}
+	l = newLab(t).open()
+	if _, err := l.fs.Commit(l.ctx, CommitOptions{Paths: []string{"../x"}}); vfs.Errno(err) != syscall.EINVAL {
+		t.Errorf("a path that leads out: %v", err)
+	}
+	if _, err := l.fs.Discard(l.ctx, []string{"../x"}); vfs.Errno(err) != syscall.EINVAL {
+		t.Errorf("a path that leads out: %v", err)
+	}
+}
+
+// TestCommitCancelled stops a commit between entries and finishes it later.
+func TestCommitCancelled(t *testing.T) {
+	l := newLab(t).open()
+	l.must(l.mkdir("d"))
+	for i := range 10 {
+		l.must(l.write(fmt.Sprint("d/", i), "x"))
+	}
+	want := l.view()
+	ctx, cancel := context.WithCancel(l.ctx)
+	r, err := l.fs.Commit(ctx, CommitOptions{NoSync: true, Progress: func(p Progress) {
+		if p.Path == "d/4" {
+			cancel()
+		}
+	}})
+	if vfs.Errno(err) != syscall.EINTR {
+		t.Fatalf("got %v", err)
+	}
+	if len(r.Steps) == 0 || len(r.Steps) > 6 {
+		t.Errorf("steps %v", r.Steps)
+	}
+	for _, s := range r.Steps {
+		if _, err := os.Lstat(l.host(s.Path)); err != nil {
+			t.Errorf("%s: %v", s.Path, err)
+		}
+	}
+	if d := diffTrees(want, l.view()); d != "" {
+		t.Errorf("the view changed\n%s", d)
+	}
+	l.commit(CommitOptions{})
+	l.committed(want)
+}
+
+// TestCommitConfined: a symbolic link that comes to stand in the workspace
+// leads a commit nowhere.
+func TestCommitConfined(t *testing.T) {
+	l := newLab(t).seed("d/a=1", "d/e/b=2").open()
+	l.must(l.write("d/a", "changed"))
+	l.must(l.write("d/e/b", "changed"))
+	l.must(l.rm("d/a"))
+	l.must(l.write("d/new", "new"))
+	outside := t.TempDir()
+	l.must(os.WriteFile(outside+"/a", []byte("outside"), 0o644))
+	l.must(os.RemoveAll(l.host("d")))
+	l.must(os.Symlink(outside, l.host("d")))
+	_, err := l.fs.Commit(l.ctx, CommitOptions{NoSync: true})
+	var conflict *ConflictError
+	if !errors.As(err, &conflict) {
+		t.Errorf("got %v", err)
+	}
+	l.commit(CommitOptions{Force: true})
+	names, err := os.ReadDir(outside)
+	l.must(err)
+	if data, _ := os.ReadFile(outside + "/a"); len(names) != 1 || string(data) != "outside" {
+		t.Errorf("outside there are %v now, a is %q", names, data)
+	}
+	if st, err := os.Lstat(l.host("d")); err != nil || !st.IsDir() {
+		t.Errorf("d is %v, %v", st, err)
+	}
+}
+
+// TestCommitLive commits and discards under open handles.
+func TestCommitLive(t *testing.T) {
+	l := newLab(t).seed("d/a=old").open()
+	l.must(l.write("d/a", "first"))
+	var node vfs.NodeID
+	l.must(l.node("d/a", func(n vfs.NodeID) error {
+		node = n
+		reader, err := l.fs.Open(l.ctx, n, unix.O_RDONLY)
+		l.must(err)
+		defer reader.Close()
+		read := func() string {
+			buf := make([]byte, 100)
+			k, err := reader.ReadAt(l.ctx, buf, 0)
+			l.must(err)
+			return string(buf[:k])
+		}
+		l.commit(CommitOptions{})
+		if got := read(); got != "first" || l.hostRead("d/a") != "first" {
+			t.Errorf("after the commit the handle reads %q, the workspace has %q", got, l.hostRead("d/a"))
+		}
+		l.upperEmpty()
+		l.must(l.write("d/a", "second"))
+		if got := read(); got != "second" || l.hostRead("d/a") != "first" {
+			t.Errorf("after a write the handle reads %q, the workspace has %q", got, l.hostRead("d/a"))
+		}
+
+		// While it is open for writing, the upper file stays.
+		writer, err := l.fs.Open(l.ctx, n, unix.O_RDWR)
+		l.must(err)
+		l.commit(CommitOptions{})
+		l.wantStatus(ChangesOptions{})
+		_, err = writer.WriteAt(l.ctx, []byte("third!"), 0)
+		l.must(err)
+		if got := read(); got != "third!" || l.hostRead("d/a") != "second" {
+			t.Errorf("after a write the handle reads %q, the workspace has %q", got, l.hostRead("d/a"))
+		}
+		l.wantStatus(ChangesOptions{}, "M d/a (content)")
+		l.must(writer.Close())
+
+		l.discard()
+		if got := read(); got != "second" {
+			t.Errorf("after the discard the handle reads %q", got)
+		}
+		return nil
+	}))
+	l.must(l.node("d/a", func(n vfs.NodeID) error {
+		if n != node {
+			t.Errorf("the node was %d and is %d", node, n)
+		}
+		return nil
+	}))
+}
+
+// TestCommitParallel has readers and writers at work during commits: a reader
+// sees a whole generation of a file and never a missing one, and nothing that
+// was written is lost.
+func TestCommitParallel(t *testing.T) {
+	l := newLab(t).seed("d/a=0", "d/b=0", "d/e/c=0").open()
+	files := []string{"d/a", "d/b", "d/e/c", "d/new"}
+	l.must(l.write("d/new", "0"))
+	ctx, stop := context.WithCancel(l.ctx)
+	var wg sync.WaitGroup
+	last := make([]int, len(files))
+	for i, path := range files {
+		wg.Add(2)
+		go func() { // replaces the file as an editor does
+			defer wg.Done()
+			for n := 1; ctx.Err() == nil; n++ {
+				tmp := fmt.Sprintf("d/.%d", i)
+				if err := l.write(tmp, strings.Repeat(fmt.Sprint(n%10), 1000)); err != nil {
+					t.Errorf("%s: %v", tmp, err)
+					return
+				}
+				if err := l.mv(tmp, path); err != nil {
+					t.Errorf("%s: %v", path, err)
+					return
+				}
+				last[i] = n
+			}
+		}()
+		go func() {
+			defer wg.Done()
+			for ctx.Err() == nil {
+				got, err := l.read(path)
+				if err != nil {
+					t.Errorf("%s: %v", path, err)
+					return
+				}
+				if got != "0" && got != strings.Repeat(got[:1], 1000) {
+					t.Errorf("%s is torn: %d bytes", path, len(got))
+					return
+				}
+			}
+		}()
+	}
+	for range 30 {
+		if _, err := l.fs.Commit(l.ctx, CommitOptions{NoSync: true}); err != nil {
+			t.Errorf("commit: %v", err)
+			break
+		}
+	}
+	stop()
+	wg.Wait()
+	l.commit(CommitOptions{})
+	for i, path := range files {
+		if got, want := l.hostRead(path), strings.Repeat(fmt.Sprint(last[i]%10), 1000); got != want {
+			t.Errorf("%s is generation %.1s in the workspace, %.1s was the last", path, got, want)
+		}
+	}
+	l.committed(l.view())
 }
