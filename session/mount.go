@@ -234,7 +234,7 @@ func (o *Owner) Unmount(ctx context.Context, req UnmountRequest) error {
 			"%d capsules run in session %s", running, o.disk.File.Name)
 	}
 	call := unmountCall{req, make(chan error, 1)}
-	err := errors.New("the session ends already")
+	var err error
 	select {
 	case o.unmounts <- call:
 		err = <-call.reply

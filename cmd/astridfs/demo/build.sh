@@ -3,4 +3,4 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 clang=${CLANG:-clang-19}
-"$clang" --target=wasm32 -Oz -Wall -Wextra -Werror -nostdlib -fno-builtin -Wl,--no-entry -Wl,--strip-all -Wl,-z,stack-size=16384 -o tidy.wasm tidy.c
+"$clang" --target=wasm32 -Oz -Wall -Wextra -Werror -I../../../sdk/c -nostdlib -fno-builtin -Wl,--no-entry -Wl,--strip-all -Wl,-z,stack-size=16384 -o tidy.wasm tidy.c
