@@ -1,5 +1,7 @@
 package abi
 
+import "slices"
+
 // Value is a value of a component's type.
 //
 // Num holds bool (0 or 1), integers (signed ones extended to 64 bits), the bits
@@ -63,3 +65,23 @@ func (v Value) Bytes() []byte { return v.Ref.([]byte) }
 // Fields returns the values of a record or tuple, or of a list that is not one
 // of numbers.
 func (v Value) Fields() []Value { return v.Ref.([]Value) }
+
+// Clone returns a copy of a value that refers to no memory of a guest.
+func (v Value) Clone() Value {
+	switch r := v.Ref.(type) {
+	case []byte:
+		v.Ref = slices.Clone(r)
+	case []Value:
+		out := make([]Value, len(r))
+		for i, e := range r {
+			out[i] = e.Clone()
+		}
+		v.Ref = out
+	case *Value:
+		if r != nil {
+			p := r.Clone()
+			v.Ref = &p
+		}
+	}
+	return v
+}

@@ -1,6 +1,9 @@
 package binary
 
-import "slices"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // CoreFuncType is the type of a core function.
 type CoreFuncType struct{ Params, Results []CoreType }
@@ -354,5 +357,55 @@ func constExpr(r *reader) {
 		default:
 			failAt(at, "expected a constant expression, found instruction %#02x", op)
 		}
+	}
+}
+
+// RenameImports returns a core module that imports from a module named to what
+// the given one imports from a module with an empty name. The module must be one
+// that Decode has answered.
+func RenameImports(module []byte, to string) []byte {
+	r := &reader{b: module, pos: 8}
+	out := append([]byte{}, module[:8]...)
+	for r.left() > 0 {
+		start := r.pos
+		id := r.byte("a section")
+		s := r.sub(r.u32("the size of a section"), "a section")
+		if id != coreImports {
+			out = append(out, module[start:r.pos]...)
+			continue
+		}
+		body := leb(nil, uint64(s.count("core imports")))
+		for s.left() > 0 {
+			from := s.name("the module of a core import")
+			if from == "" {
+				from = to
+			}
+			rest := s.pos
+			s.name("the name of a core import")
+			skipExternType(s)
+			body = append(leb(body, uint64(len(from))), from...)
+			body = append(body, s.b[rest:s.pos]...)
+		}
+		out = append(leb(append(out, id), uint64(len(body))), body...)
+	}
+	return out
+}
+
+func leb(b []byte, n uint64) []byte { return binary.AppendUvarint(b, n) }
+
+// skipExternType passes over the type of a core import.
+func skipExternType(r *reader) {
+	switch r.byte("the sort of a core import") {
+	case 0:
+		r.u32("a core type")
+	case 1:
+		coreTable(r)
+	case 2:
+		limits(r)
+	case 3:
+		coreGlobal(r)
+	case 4:
+		r.byte("a tag")
+		r.u32("a core type")
 	}
 }

@@ -1,0 +1,176 @@
+package component
+
+import (
+	"context"
+
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/astridfs/astridfs/capsulehost/component/abi"
+	"github.com/astridfs/astridfs/capsulehost/component/binary"
+	"github.com/astridfs/astridfs/capsulehost/guest"
+)
+
+// function is a function of a component's type, from wherever it comes. cx is
+// how values reach the memory of the caller; ret takes the result, while what
+// it may point to is valid.
+type function struct {
+	call func(ctx context.Context, cx *abi.Context, args []abi.Value, ret func(abi.Value))
+}
+
+// options are canonical options with what they refer to.
+type options struct {
+	in       *instance
+	encoding binary.Encoding
+	memory   abi.Memory
+	realloc  api.Function
+}
+
+func (in *instance) options(o binary.Options) options {
+	out := options{in: in, encoding: o.Encoding}
+	if o.Memory >= 0 {
+		ref := in.coreMems[o.Memory]
+		if m := ref.mod.ExportedMemory(ref.name); m != nil {
+			out.memory = m
+		}
+	}
+	if o.Realloc >= 0 {
+		out.realloc = in.coreFunc(uint32(o.Realloc))
+	}
+	return out
+}
+
+// context returns what the values of one call are converted with.
+func (o *options) context(ctx context.Context) *abi.Context {
+	cx := &abi.Context{
+		Ctx: ctx, Encoding: o.encoding, Mem: o.memory,
+		Handles: &o.in.handles, Resources: o.in.resources, Budget: abi.DefaultBudget,
+	}
+	if o.realloc != nil {
+		cx.Realloc = o.allocate
+	}
+	return cx
+}
+
+// allocate calls realloc, from which the instance may not call out.
+func (o *options) allocate(ctx context.Context, old, oldSize, align, size uint32) uint32 {
+	stack := [4]uint64{uint64(old), uint64(oldSize), uint64(align), uint64(size)}
+	may := o.in.mayLeave
+	o.in.mayLeave = false
+	if err := o.realloc.CallWithStack(ctx, stack[:]); err != nil {
+		panic(err) // the guest's own trap, or its end
+	}
+	o.in.mayLeave = may
+	return uint32(stack[0])
+}
+
+// lowered is a function of a component as core modules call it.
+type lowered struct {
+	options
+	plan   *abi.Func
+	target *function
+}
+
+func (l *lowered) call(ctx context.Context, stack []uint64) {
+	in := l.in
+	if !in.mayLeave {
+		guest.Trap("a call out of the component from where it may not make one")
+	}
+	cx := l.context(ctx)
+	var lend abi.Scope
+	cx.Lend = &lend
+	args := l.plan.LiftParams(cx, stack)
+	place := l.plan.Place(stack)
+	l.target.call(ctx, cx, args, func(v abi.Value) {
+		l.plan.LowerResult(cx, stack, place, v)
+	})
+	lend.Return(&in.handles)
+}
+
+// lifted is a core function as a function of a component.
+type lifted struct {
+	options
+	plan   *abi.Func
+	core   api.Function
+	post   api.Function // or nil
+	values int          // how long the stack has to be
+	result int          // core values of the result
+}
+
+func (l *lifted) call(ctx context.Context, _ *abi.Context, args []abi.Value, ret func(abi.Value)) {
+	in := l.in
+	in.enter()
+	cx := l.context(ctx)
+	var task abi.Scope
+	cx.Borrow = &task
+	var buf [binary.MaxFlat + 1]uint64
+	l.plan.LowerParams(cx, args, buf[:0])
+	if err := l.core.CallWithStack(ctx, buf[:l.values]); err != nil {
+		panic(err)
+	}
+	v := l.plan.LiftResult(cx, buf[:l.values])
+	task.Exit()
+	result := buf[0] // the stack is used again by post-return
+	ret(v)
+	if l.post != nil {
+		in.mayLeave = false
+		buf[0] = result
+		if err := l.post.CallWithStack(ctx, buf[:max(l.result, 1)]); err != nil {
+			panic(err)
+		}
+		in.mayLeave = true
+	}
+	in.entered = false
+}
+
+// enter begins a call into an instance. While one is under way another would be
+// a re-entry, which traps.
+func (in *instance) enter() {
+	if in.entered {
+		guest.Trap("a call into a component that is within a call already")
+	}
+	in.entered = true
+}
+
+// resourceOp does resource.new, resource.drop and resource.rep.
+func (in *instance) resourceOp(ctx context.Context, d *binary.DefResourceOp, stack []uint64) {
+	rt := in.resources[d.Resource.Slot]
+	if rt == nil {
+		guest.Trap("an operation on a resource type that there is not yet")
+	}
+	v := uint32(stack[0])
+	switch d.Op {
+	case binary.ResourceNew:
+		in.leave()
+		stack[0] = uint64(in.handles.New(rt, v))
+	case binary.ResourceRep:
+		stack[0] = uint64(in.handles.Rep(rt, v))
+	case binary.ResourceDrop:
+		in.leave()
+		rep, owned := in.handles.Drop(rt, v)
+		switch {
+		case !owned:
+		case rt.Owner == any(in):
+			in.destroy(ctx, rt, rep)
+		case rt.Drop != nil:
+			rt.Drop(ctx, rep)
+		}
+	}
+}
+
+func (in *instance) leave() {
+	if !in.mayLeave {
+		guest.Trap("an operation on a handle from where it may not be done")
+	}
+}
+
+// destroy calls the destructor of a resource of this instance.
+func (in *instance) destroy(ctx context.Context, rt *abi.ResourceType, rep uint32) {
+	ref, ok := in.dtors[rt]
+	if !ok {
+		return
+	}
+	stack := [1]uint64{uint64(rep)}
+	if err := ref.mod.ExportedFunction(ref.name).CallWithStack(ctx, stack[:]); err != nil {
+		panic(err)
+	}
+}
