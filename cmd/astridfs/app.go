@@ -172,7 +172,7 @@ func commonFlags() []cli.Flag {
 
 // jsonFlag is what every command that prints takes.
 func jsonFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "json", Usage: "print one JSON document (see the manual for its schema)"}
+	return &cli.BoolFlag{Name: "json", Usage: "print one JSON document"}
 }
 
 // setting returns a flag's value wherever on the command line it stands.
