@@ -23,8 +23,8 @@ type Interface struct {
 
 // HostFunc is a function of the host.
 type HostFunc struct {
-	// Type is the function's type as WIT writes it, without the names of types:
-	// every type is written where it is used.
+	// Type is the function's type as WIT writes it, without the names of
+	// parameters and of types: every type is written where it is used.
 	Type string
 	// Call does it. It returns a value of the type's result. It may panic with a
 	// *guest.Fault, which traps the caller.

@@ -14,8 +14,8 @@ const maxText = 16 << 10
 // typeWriter writes types in the manner of WIT.
 type typeWriter struct {
 	strings.Builder
-	// names says to write a named type by its name. Without, types that are equal
-	// have the same text and others another.
+	// names says to write a named type by its name, and the names of parameters.
+	// Without, types that are equal have the same text and others another.
 	names bool
 }
 
@@ -25,8 +25,8 @@ func funcText(t *binary.FuncType) string {
 	return w.String()
 }
 
-// shapeOf is the text of a function's type without the names of types, so that
-// it can be compared.
+// shapeOf is the text of a function's type without the names of types and
+// parameters, so that it can be compared.
 func shapeOf(t *binary.FuncType) string {
 	w := &typeWriter{}
 	w.fn(t)
@@ -50,7 +50,9 @@ func (w *typeWriter) fn(t *binary.FuncType) {
 		if i > 0 {
 			w.WriteString(", ")
 		}
-		w.WriteString(p.Name + ": ")
+		if w.names {
+			w.WriteString(p.Name + ": ")
+		}
 		w.val(p.Type)
 	}
 	w.WriteString(")")
