@@ -158,7 +158,17 @@ func pathspec(paths []store.Path) []string {
 	return args
 }
 
-// changes returns what differs from the branch's last commit.
+// look returns what differs from the branch's last commit, and git on an index
+// that holds it.
+func (t *gitTree) look(ctx context.Context, paths []store.Path) (git, []Change, error) {
+	g, err := t.staged(ctx)
+	if err != nil {
+		return g, nil, err
+	}
+	list, err := t.changes(ctx, g, paths)
+	return g, list, err
+}
+
 func (t *gitTree) changes(ctx context.Context, g git, paths []store.Path) ([]Change, error) {
 	args := append([]string{"diff", "--cached", "--raw", "-z", "-M", "--abbrev=40", "HEAD"}, pathspec(paths)...)
 	out, err := g.output(ctx, args...)
@@ -197,11 +207,7 @@ func (t *gitTree) changes(ctx context.Context, g git, paths []store.Path) ([]Cha
 }
 
 func (t *gitTree) status(ctx context.Context, req StatusRequest, fn func(Change) error) error {
-	g, err := t.staged(ctx)
-	if err != nil {
-		return err
-	}
-	list, err := t.changes(ctx, g, req.Paths)
+	_, list, err := t.look(ctx, req.Paths)
 	if err != nil {
 		return err
 	}
@@ -214,11 +220,7 @@ func (t *gitTree) status(ctx context.Context, req StatusRequest, fn func(Change)
 }
 
 func (t *gitTree) diff(ctx context.Context, req DiffRequest, sink DiffSink) error {
-	g, err := t.staged(ctx)
-	if err != nil {
-		return err
-	}
-	list, err := t.changes(ctx, g, req.Paths)
+	g, list, err := t.look(ctx, req.Paths)
 	if err != nil {
 		return err
 	}
@@ -269,11 +271,7 @@ func (g *git) stream(ctx context.Context, w io.Writer, args ...string) error {
 // commit commits to the session's branch. There can be no conflict: the branch
 // is the session's own.
 func (t *gitTree) commit(ctx context.Context, req CommitRequest, sink StepSink) (StepResult, error) {
-	g, err := t.staged(ctx)
-	if err != nil {
-		return StepResult{}, err
-	}
-	list, err := t.changes(ctx, g, req.Paths)
+	_, list, err := t.look(ctx, req.Paths)
 	if err != nil || len(list) == 0 {
 		return StepResult{}, err
 	}
@@ -320,11 +318,7 @@ func (t *gitTree) record(ctx context.Context, req CommitRequest, list []Change) 
 
 // discard takes the listed changes back to the branch's last commit.
 func (t *gitTree) discard(ctx context.Context, req DiscardRequest, sink StepSink) (StepResult, error) {
-	g, err := t.staged(ctx)
-	if err != nil {
-		return StepResult{}, err
-	}
-	list, err := t.changes(ctx, g, req.Paths)
+	g, list, err := t.look(ctx, req.Paths)
 	if err != nil {
 		return StepResult{}, err
 	}

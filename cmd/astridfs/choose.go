@@ -183,6 +183,16 @@ func (ch *chosen) path(arg string) (string, error) {
 	return clean, nil
 }
 
+// chooseWithPaths finds the session and the paths of a command that takes both.
+func (e *env) chooseWithPaths(c *cli.Context) (*chosen, []store.Path, error) {
+	ch, err := e.choose(c, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	paths, err := ch.paths()
+	return ch, paths, err
+}
+
 // attach opens the chosen session.
 func (e *env) attach(ch *chosen, command string) (session.Conn, error) {
 	return session.Attach(e.ctx, ch.st, ch.disk, e.options(command))

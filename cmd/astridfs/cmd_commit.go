@@ -38,11 +38,7 @@ the changes become a git commit on its branch.
 			jsonFlag(),
 		},
 		Action: func(c *cli.Context) error {
-			ch, err := e.choose(c, true)
-			if err != nil {
-				return err
-			}
-			paths, err := ch.paths()
+			ch, paths, err := e.chooseWithPaths(c)
 			if err != nil {
 				return err
 			}

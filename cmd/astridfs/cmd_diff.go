@@ -41,11 +41,7 @@ owners, times, special files) is in status.
 			if forms > 1 {
 				return fault.New(fault.Usage, "", "give one of --stat, --name-status, --patch and --json")
 			}
-			ch, err := e.choose(c, true)
-			if err != nil {
-				return err
-			}
-			paths, err := ch.paths()
+			ch, paths, err := e.chooseWithPaths(c)
 			if err != nil {
 				return err
 			}

@@ -26,11 +26,7 @@ state shows again. It asks first unless told --yes.
 			jsonFlag(),
 		},
 		Action: func(c *cli.Context) error {
-			ch, err := e.choose(c, true)
-			if err != nil {
-				return err
-			}
-			paths, err := ch.paths()
+			ch, paths, err := e.chooseWithPaths(c)
 			if err != nil {
 				return err
 			}
