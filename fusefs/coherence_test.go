@@ -15,12 +15,16 @@ import (
 
 func errorIs(err, target error) bool { return errors.Is(err, target) }
 
-// rounds is how often a test of the caches goes round.
-func rounds() int {
-	if testing.Short() {
-		return 500
+// rounds is how often a test of the caches goes round: for long in the two ways
+// that are used most.
+func rounds(m *serve.Mount) int {
+	switch {
+	case testing.Short() || raceEnabled:
+		return 300
+	case m.FS == "stable" && !m.Options.NoPassthrough, m.FS == "overlay":
+		return 10000
 	}
-	return 10000
+	return 1000
 }
 
 // modes are the ways in which a mount is run by the tests of its caches.
@@ -53,7 +57,7 @@ func TestChangesBesideTheMountShowAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer open.Close()
-		for i := range rounds() {
+		for i := range rounds(m) {
 			data := fmt.Appendf(nil, "%0*d", 1+i%5000, i)
 			m.Must(serve.Request{Op: "truncate", Path: "f", Size: 0})
 			m.Must(serve.Request{Op: "write", Path: "f", Data: data})
@@ -88,7 +92,7 @@ func TestNamesBesideTheMountShowAtOnce(t *testing.T) {
 			}
 			return names
 		}
-		for i := range rounds() {
+		for i := range rounds(m) {
 			a, b := fmt.Sprintf("a%d", i%7), fmt.Sprintf("b%d", i%5)
 			if _, err := os.Lstat(filepath.Join(dir, a)); !errorIs(err, syscall.ENOENT) {
 				t.Fatalf("round %d: before: %v", i, err)
@@ -119,7 +123,7 @@ func TestNamesBesideTheMountShowAtOnce(t *testing.T) {
 func TestChangesOnTheMountShowBesideAtOnce(t *testing.T) {
 	modes(t, func(t *testing.T, m *serve.Mount) {
 		file := filepath.Join(m.Mountpoint, "f")
-		for i := range rounds() {
+		for i := range rounds(m) {
 			data := fmt.Appendf(nil, "%0*d", 1+i%5000, i)
 			if err := os.WriteFile(file, data, 0o644); err != nil {
 				t.Fatal(err)

@@ -72,7 +72,7 @@ func TryStart(t testing.TB, c Config) (*Mount, Reply) {
 	}
 	m := &Mount{Config: c, t: t, stderr: &output{}, exited: make(chan error, 1)}
 	m.cmd = exec.Command(os.Args[0])
-	m.cmd.Env = append(os.Environ(), Env+"="+string(text))
+	m.cmd.Env = append(os.Environ(), Env+"="+string(text), "GORACE=atexit_sleep_ms=0")
 	m.cmd.Stderr = m.stderr
 	if m.in, err = m.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
