@@ -66,7 +66,7 @@ func attach(ctx context.Context, disk *store.Session, opt Options, own func() (C
 		}
 		live := &client{disk: disk, version: opt.Version}
 		start := time.Now()
-		if _, err = live.Info(ctx); err == nil {
+		if err = live.ping(ctx); err == nil {
 			return live, nil
 		}
 		if ctx.Err() != nil {

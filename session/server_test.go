@@ -351,7 +351,10 @@ func TestClose(t *testing.T) {
 	if code := <-got; code != 5 {
 		t.Errorf("the one that ran got %d", code)
 	}
-	if _, err := c.Info(t.Context()); !errors.Is(err, errNoAnswer) {
+	if err := c.ping(t.Context()); !errors.Is(err, errNoAnswer) {
+		t.Errorf("after closing: %v", err)
+	}
+	if _, err := c.Info(t.Context()); !fault.Is(err, fault.Busy) {
 		t.Errorf("after closing: %v", err)
 	}
 

@@ -116,8 +116,8 @@ func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdOwner sends a signal to a session's owner: owner SIGNAL SESSION. With KILL
-// and TERM it waits until the owner is gone.
+// cmdOwner sends a signal to a session's owner: owner SIGNAL SESSION. It waits
+// until KILL, TERM and STOP have done their work.
 func cmdOwner(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: owner SIGNAL SESSION")
@@ -131,13 +131,27 @@ func cmdOwner(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("nobody owns %s, or no signal %s", args[1], args[0])
 	}
 	ts.Check(syscall.Kill(h.PID, sig))
-	if sig != unix.SIGKILL && sig != unix.SIGTERM {
-		return
+	switch sig {
+	case unix.SIGKILL, unix.SIGTERM:
+		until(ts, "the owner is gone", func() bool {
+			_, used, err := disk.InUse()
+			return err == nil && !used
+		})
+	case unix.SIGSTOP:
+		until(ts, "the owner has stopped", func() bool { return stopped(h.PID) })
 	}
-	until(ts, "the owner is gone", func() bool {
-		_, used, err := disk.InUse()
-		return err == nil && !used
-	})
+}
+
+// stopped tells whether all threads of a process have stopped.
+func stopped(pid int) bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, stat := range threads {
+		b, rerr := os.ReadFile(stat)
+		if err = errors.Join(err, rerr); !strings.Contains(string(b), ") T ") {
+			return false
+		}
+	}
+	return err == nil && len(threads) > 0
 }
 
 // cmdMounted tells whether a session is mounted at a path, dead or alive.
