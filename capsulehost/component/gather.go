@@ -1,13 +1,10 @@
 package component
 
 import (
-	"context"
 	"encoding/binary"
 	"strconv"
 
-	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/experimental"
 
 	cm "github.com/astridfs/astridfs/capsulehost/component/binary"
 )
@@ -89,11 +86,4 @@ func funcType(b []byte, t cm.CoreFuncType) []byte {
 		}
 	}
 	return b
-}
-
-// instantiate makes an instance of a core module that imports from the modules
-// that resolve answers. It runs the module's start function.
-func instantiate(ctx context.Context, rt wazero.Runtime, mod wazero.CompiledModule, resolve func(name string) api.Module) (api.Module, error) {
-	return rt.InstantiateModule(experimental.WithImportResolver(ctx, resolve), mod,
-		wazero.NewModuleConfig().WithName("").WithStartFunctions())
 }

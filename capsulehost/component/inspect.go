@@ -9,7 +9,8 @@ import (
 // FormatError says what is wrong with a binary and at which byte.
 type FormatError = binary.FormatError
 
-// Component is a decoded and valid component. It is immutable.
+// Component is a decoded and valid component. Compile uses it up; else it is
+// immutable.
 type Component struct{ c *binary.Component }
 
 // Decode reads and validates a component and runs nothing of it. Of its core
@@ -30,6 +31,27 @@ func (c *Component) Name() string { return c.c.Name }
 
 // Producers tell what made the component: "field: name version".
 func (c *Component) Producers() []string { return c.c.Producers }
+
+// Shape returns the type of a function that the component exports itself, as
+// HostFunc.Type writes one; empty if it exports no such function.
+func (c *Component) Shape(name string) string {
+	for _, e := range c.c.Type.Exports {
+		if f := e.Func(); f != nil && e.Name == name {
+			return shapeOf(f)
+		}
+	}
+	return ""
+}
+
+// Provides tells how a host that provides set meets each of the imports.
+func (c *Component) Provides(set *Set) []Provision {
+	var out []Provision
+	for _, e := range c.c.Type.Imports {
+		how, _ := set.Provides(e) // the error is what NotProvided says
+		out = append(out, how)
+	}
+	return out
+}
 
 // Extern is an import or export, or something within one. Its JSON is part of
 // what the command line promises.

@@ -2,11 +2,11 @@ package component
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/astridfs/astridfs/capsulehost/component/abi"
 	"github.com/astridfs/astridfs/capsulehost/component/binary"
@@ -70,6 +70,7 @@ type store struct {
 	p         *Program
 	instances map[*binary.Component][]*instance
 	modules   []api.Module // to close
+	made      int          // instances of components
 }
 
 type storeKey struct{}
@@ -82,22 +83,32 @@ func storeOf(ctx context.Context) *store {
 	return s
 }
 
-// maxInstances bounds how many instances a run may make of components in it.
-const maxInstances = 10_000
+// maxInstances bounds how many core modules a run may instantiate, those that the
+// host makes for it included, and how many components. Tools make some 60.
+const maxInstances = 512
 
 func (s *store) instance(c *binary.Component, k int) *instance { return s.instances[c][k] }
 
-// keep takes care that a core module's instance is closed.
-func (s *store) keep(m api.Module) api.Module {
-	s.modules = append(s.modules, m)
-	return m
+// instantiate makes an instance of a core module, which is closed with the
+// store. It imports from the modules that resolve answers. It runs the module's
+// start function.
+func (s *store) instantiate(ctx context.Context, mod wazero.CompiledModule, resolve func(name string) api.Module) (api.Module, error) {
+	if len(s.modules) >= maxInstances {
+		guest.Trap("the component instantiates more than %d core modules", maxInstances)
+	}
+	m, err := s.p.rt.InstantiateModule(experimental.WithImportResolver(ctx, resolve), mod,
+		wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	if err == nil {
+		s.modules = append(s.modules, m)
+	}
+	return m, err
 }
 
 // make makes an instance of a component, given what it imports.
 func (s *store) make(ctx context.Context, c *closure, args map[string]any) (*exports, error) {
 	t := c.part
-	if len(s.instances[t.c]) >= maxInstances {
-		return nil, errors.New("too many instances of a component")
+	if s.made++; s.made > maxInstances {
+		guest.Trap("the component instantiates more than %d components", maxInstances)
 	}
 	in := &instance{
 		store: s, part: t, env: c.env, mayLeave: true, entered: true,
@@ -112,10 +123,9 @@ func (s *store) make(ctx context.Context, c *closure, args map[string]any) (*exp
 		return nil, fmt.Errorf("making the canonical definitions: %w", err)
 	}
 	if host != nil {
-		if in.host, err = instantiate(ctx, t.p.rt, host, nil); err != nil {
+		if in.host, err = s.instantiate(ctx, host, nil); err != nil {
 			return nil, err
 		}
-		s.keep(in.host)
 	}
 	out := &exports{items: map[string]any{}}
 	for _, d := range t.c.Defs {
@@ -273,11 +283,11 @@ func (in *instance) coreInstance(ctx context.Context, d *binary.DefCoreInstance)
 		}
 		mods[name] = in.coreInstances[a.Instance].mod
 	}
-	m, err := instantiate(ctx, in.part.p.rt, in.coreModules[d.Module], func(name string) api.Module { return mods[name] })
+	m, err := in.store.instantiate(ctx, in.coreModules[d.Module], func(name string) api.Module { return mods[name] })
 	if err != nil {
 		return err
 	}
-	in.coreInstances = append(in.coreInstances, &coreInstance{mod: in.store.keep(m)})
+	in.coreInstances = append(in.coreInstances, &coreInstance{mod: m})
 	return nil
 }
 
@@ -298,11 +308,9 @@ func (in *instance) coreInline(ctx context.Context, d *binary.DefCoreInline) err
 	if err != nil {
 		return err
 	}
-	m, err := instantiate(ctx, in.part.p.rt, mod, func(name string) api.Module { return from[name] })
-	if err != nil {
+	if c.mod, err = in.store.instantiate(ctx, mod, func(name string) api.Module { return from[name] }); err != nil {
 		return fmt.Errorf("gathering a core instance: %w", err)
 	}
-	c.mod = in.store.keep(m)
 	return nil
 }
 

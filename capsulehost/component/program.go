@@ -18,9 +18,10 @@ import (
 // Program is a component that is ready to run. Any number of instances of it
 // may run at once; the caller closes it when none does any more.
 type Program struct {
-	c   *Component
-	set *Set
-	rt  wazero.Runtime
+	c       *Component
+	set     *Set
+	rt      wazero.Runtime
+	prepare func(core []byte) ([]byte, error)
 
 	modules []wazero.CompiledModule // by DefModule.Order
 	parts   map[*binary.Component]*part
@@ -38,15 +39,17 @@ type part struct {
 	hosts   []wazero.CompiledModule                         // protected by Program.mu
 }
 
-// Compile makes a component ready to run on a runtime, whose context of a call
-// must be the one that Instantiate answers. Every import is checked against set.
+// Compile makes a component ready to run on a runtime. Every import is checked
+// against set. Each core module is given to prepare before it is compiled, which
+// may answer another one in its place; nil leaves them as they are. The component
+// does not refer to its binary any more after, and cannot be compiled again.
 //
-// Errors: *ImportError, *FormatError.
-func Compile(ctx context.Context, rt wazero.Runtime, c *Component, set *Set) (_ *Program, err error) {
+// Errors: *ImportError, *FormatError, those of prepare.
+func Compile(ctx context.Context, rt wazero.Runtime, c *Component, set *Set, prepare func(core []byte) ([]byte, error)) (_ *Program, err error) {
 	if err := set.Check(c); err != nil {
 		return nil, err
 	}
-	p := &Program{c: c, set: set, rt: rt, parts: map[*binary.Component]*part{}}
+	p := &Program{c: c, set: set, rt: rt, prepare: prepare, parts: map[*binary.Component]*part{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.Close(ctx))
@@ -74,7 +77,13 @@ func (p *Program) add(ctx context.Context, c *binary.Component) error {
 	for _, d := range c.Defs {
 		switch d := d.(type) {
 		case *binary.DefModule:
+			if d.Bytes == nil {
+				return errors.New("the component was compiled before")
+			}
 			code, err := coreBytes(d)
+			if err == nil && p.prepare != nil {
+				code, err = p.prepare(code)
+			}
 			if err != nil {
 				return err
 			}
@@ -86,6 +95,7 @@ func (p *Program) add(ctx context.Context, c *binary.Component) error {
 				what, _, _ := strings.Cut(err.Error(), "\n")
 				return &FormatError{Offset: -1, What: fmt.Sprintf("core module %d: %s", d.Order, what)}
 			}
+			d.Bytes = nil
 			p.modules = append(p.modules, mod) // in the order of their numbers
 		case *binary.DefComponent:
 			if err := p.add(ctx, d.Component); err != nil {

@@ -1,6 +1,7 @@
 package binary
 
-// Component is a decoded and valid component. It is immutable.
+// Component is a decoded and valid component. It is immutable but for what
+// DefModule allows.
 type Component struct {
 	// Name is from the name section, for people.
 	Name string
@@ -25,7 +26,9 @@ type Def interface{ isDef() }
 
 // DefModule defines a core module. Order numbers the core modules of a binary.
 type DefModule struct {
-	Bytes []byte // the module, within the binary
+	// Bytes are the module, within the binary. Whoever has no more use for them
+	// may set them to nil.
+	Bytes []byte
 	Type  *ModuleType
 	Order int
 }
