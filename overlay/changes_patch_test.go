@@ -72,7 +72,7 @@ func TestPatch(t *testing.T) {
 }
 
 func TestRandomPatches(t *testing.T) {
-	for seed := range uint64(randomRounds(t, 60)) {
+	for seed := range uint64(randomRounds(t, 40)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			p := newPlayer(t, seed+2000)
 			p.r = rand.New(rand.NewPCG(seed, 3))

@@ -66,19 +66,6 @@ func unchanged(a *vfs.Attr, x at.Ident, b *vfs.Attr, y at.Ident) bool {
 	return x == y && a.Mode == b.Mode && a.Size == b.Size && a.Mtime == b.Mtime && a.Ctime == b.Ctime && a.Nlink == b.Nlink
 }
 
-// file makes an entry of the workspace, no directory, what the upper object o
-// is. It tells whether they are the same now, as o says.
-func (c *commit) file(p *place, o *object) (bool, error) {
-	if o.attr.Nlink > 1 {
-		return false, c.linkedFile(p, o)
-	}
-	kept, err := c.keep(o)
-	if kept || err != nil {
-		return kept, err
-	}
-	return true, c.replace(p, o)
-}
-
 // keep leaves the workspace's file where it is if its contents are right, and
 // sets what else is to be.
 func (c *commit) keep(o *object) (bool, error) {
@@ -128,17 +115,45 @@ func (c *commit) isCopy(o *object) (own bool, err error) {
 
 // replace puts a copy of o in the workspace.
 func (c *commit) replace(p *place, o *object) error {
-	if !c.opt.Force && c.walk.conflict(o, Content) != NoConflict {
-		return errMeanwhile
+	s, err := c.prepare(p, o)
+	if err != nil {
+		return err
 	}
-	return location{p.lowers[0].at, o.name}.use(func(fd int, name string) error {
-		s, err := c.stageQuiet(p, o, fd)
-		if err != nil {
-			return err
-		}
-		defer s.close(fd)
+	if err := c.syncStaged(s); err != nil {
+		s.discard(p)
+		return err
+	}
+	return c.place(p, o, s)
+}
+
+// prepare makes a copy of o in the workspace, which has no name yet.
+func (c *commit) prepare(p *place, o *object) (s *staged, err error) {
+	if !c.opt.Force && c.walk.conflict(o, Content) != NoConflict {
+		return nil, errMeanwhile
+	}
+	err = location{dir: p.lowers[0].at}.use(func(fd int, _ string) error {
+		s, err = c.stageQuiet(p, o, fd)
+		return err
+	})
+	if err == nil {
 		c.step("staged")
-		if err := c.put(p, o, fd, &s); err != nil {
+	}
+	return s, err
+}
+
+// syncStaged makes the contents of a copy durable, before it gets its name.
+func (c *commit) syncStaged(s *staged) error {
+	if c.opt.NoSync || s.fd < 0 {
+		return nil
+	}
+	return syncFile(s.fd)
+}
+
+// place gives a copy of o its name and is done with it.
+func (c *commit) place(p *place, o *object, s *staged) error {
+	return location{p.lowers[0].at, o.name}.use(func(fd int, name string) error {
+		defer s.close(fd)
+		if err := c.put(p, o, fd, s); err != nil {
 			return err
 		}
 		c.step("placed")
@@ -146,15 +161,26 @@ func (c *commit) replace(p *place, o *object) error {
 	})
 }
 
+// discard removes a copy that is not needed.
+func (s *staged) discard(p *place) {
+	fd, err := p.lowers[0].at.Acquire()
+	if err != nil {
+		closeFD(s.fd) // what has a name is removed at the next Open
+		return
+	}
+	s.close(fd)
+	p.lowers[0].at.Release()
+}
+
 // stageQuiet makes a copy of a moment at which nobody changed o, which it
 // brings up to date.
-func (c *commit) stageQuiet(p *place, o *object, fd int) (staged, error) {
+func (c *commit) stageQuiet(p *place, o *object, fd int) (*staged, error) {
 	for try := 0; ; try++ {
 		thaw := func() {}
 		if try == stageTries {
 			var err error
 			if thaw, err = c.fs.freeze(c.ctx); err != nil {
-				return staged{}, err
+				return nil, err
 			}
 		}
 		s, same, err := c.stageOnce(p, o, fd)
@@ -166,16 +192,16 @@ func (c *commit) stageQuiet(p *place, o *object, fd int) (staged, error) {
 	}
 }
 
-func (c *commit) stageOnce(p *place, o *object, fd int) (s staged, same bool, err error) {
+func (c *commit) stageOnce(p *place, o *object, fd int) (s *staged, same bool, err error) {
 	if age := time.Since(o.attr.Ctime.Time()); age >= 0 && age < settleTime && o.attr.IsRegular() {
 		time.Sleep(settleTime - age)
 	}
 	a, id, err := o.loc.stat()
 	if err != nil {
-		return staged{}, false, err
+		return nil, false, err
 	}
 	if a.Type() != o.attr.Type() {
-		return staged{}, false, errMeanwhile
+		return nil, false, errMeanwhile
 	}
 	o.attr, o.id = a, id
 	err = o.loc.use(func(ufd int, uname string) error {
@@ -183,19 +209,19 @@ func (c *commit) stageOnce(p *place, o *object, fd int) (s staged, same bool, er
 		return err
 	})
 	if err != nil {
-		return staged{}, false, err
+		return nil, false, err
 	}
 	b, now, err := o.loc.stat()
 	if err != nil {
 		s.close(fd)
-		return staged{}, false, err
+		return nil, false, err
 	}
 	return s, unchanged(&a, id, &b, now), nil
 }
 
 // copyTo copies the object name in ufd to the directory fd of the workspace.
-func (c *commit) copyTo(p *place, o *object, ufd int, name string, fd int) (s staged, err error) {
-	s.fd = -1
+func (c *commit) copyTo(p *place, o *object, ufd int, name string, fd int) (s *staged, err error) {
+	s = &staged{fd: -1}
 	defer func() {
 		if err != nil {
 			s.close(fd)
@@ -203,7 +229,7 @@ func (c *commit) copyTo(p *place, o *object, ufd int, name string, fd int) (s st
 	}()
 	switch o.attr.Type() {
 	case unix.S_IFREG:
-		return s, c.copyFile(p, o, ufd, name, fd, &s)
+		return s, c.copyFile(p, o, ufd, name, fd, s)
 	case unix.S_IFLNK:
 		target, err := at.Readlink(ufd, name)
 		if err != nil {
@@ -226,8 +252,7 @@ func (c *commit) copyTo(p *place, o *object, ufd int, name string, fd int) (s st
 	return s, c.copyMeta(ufd, name, fd, s.name, &o.attr)
 }
 
-// copyFile copies a regular file, with all that belongs to it, and makes it
-// durable.
+// copyFile copies a regular file, with all that belongs to it.
 func (c *commit) copyFile(p *place, o *object, ufd int, name string, fd int, s *staged) error {
 	src, err := at.Open(ufd, name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -251,13 +276,7 @@ func (c *commit) copyFile(p *place, o *object, ufd int, name string, fd int, s *
 		}
 		c.progress.Bytes += o.attr.Size
 	}
-	if err := c.copyMeta(src, "", s.fd, "", &o.attr); err != nil {
-		return err
-	}
-	if c.opt.NoSync {
-		return nil
-	}
-	return syncFile(s.fd)
+	return c.copyMeta(src, "", s.fd, "", &o.attr)
 }
 
 // copyMeta gives a new object the owner, extended attributes, permissions and

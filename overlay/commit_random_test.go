@@ -84,7 +84,7 @@ func (p *player) play(n int) {
 		case 12:
 			what, err = "ln -s "+b, p.symlink(fmt.Sprint("to", p.r.IntN(3)), b)
 		case 13:
-			what, err = "chmod "+a, p.chmod(a, []uint32{0o600, 0o755, 0o644, 0o2755}[p.r.IntN(4)])
+			what, err = "chmod "+a, p.chmod(a, []uint32{0o700, 0o755, 0o744, 0o2755}[p.r.IntN(4)])
 		case 14:
 			what, err = "setfattr "+a, p.setxattr(a, "user.k", fmt.Sprint(p.r.IntN(3)))
 		case 15:
@@ -126,7 +126,7 @@ func (p *player) check() {
 // TestRandomCommits changes, commits parts, changes again: a commit never
 // changes the view, and the last one makes the workspace the same.
 func TestRandomCommits(t *testing.T) {
-	for seed := range uint64(randomRounds(t, 60)) {
+	for seed := range uint64(randomRounds(t, 40)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			p := newPlayer(t, seed)
 			for range 3 {
@@ -169,7 +169,7 @@ func (p *player) partial() {
 // TestRandomDiscards discards parts, which brings back what the workspace has
 // or leaves things as they are, and then all.
 func TestRandomDiscards(t *testing.T) {
-	for seed := range uint64(randomRounds(t, 60)) {
+	for seed := range uint64(randomRounds(t, 40)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			p := newPlayer(t, seed)
 			host := hostTree(t, p.host())

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"slices"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -69,7 +70,7 @@ func (c *commit) createIn(p *place) error {
 	if err != nil {
 		return pathError(p.path, err)
 	}
-	var drops []*object
+	b := batch{c: c, p: p}
 	for _, name := range names {
 		path := joinPath(p.path, name)
 		if !c.choice.leads(path) {
@@ -78,53 +79,144 @@ func (c *commit) createIn(p *place) error {
 		if err = c.stop(); err != nil {
 			break
 		}
-		var same *object
-		if same, err = c.create(p, name, path); same != nil {
-			drops = append(drops, same)
-		}
-		if errors.Is(err, errMeanwhile) || vanished(err) {
-			c.left(path, errMeanwhile)
-			err = nil
-		}
-		if err != nil {
+		if err = c.create(&b, name, path); err != nil {
 			break
 		}
 	}
-	if len(drops) > 0 {
-		err = errors.Join(err, c.drop(p, drops))
-	}
-	return err
+	return errors.Join(err, b.finish())
 }
 
-// create makes one entry of the workspace. It returns the upper object if the
-// workspace has the same now.
-func (c *commit) create(p *place, name, path string) (*object, error) {
-	o, err := c.fs.look(p, name)
+// create makes one entry of the workspace, or adds it to the batch.
+func (c *commit) create(b *batch, name, path string) error {
+	err := c.createEntry(b, name, path)
+	if errors.Is(err, errMeanwhile) || vanished(err) {
+		c.left(path, errMeanwhile)
+		return nil
+	}
+	return pathError(path, err)
+}
+
+func (c *commit) createEntry(b *batch, name, path string) error {
+	o, err := c.fs.look(b.p, name)
 	if err != nil {
 		if vanished(err) {
 			err = nil
 		}
-		return nil, pathError(path, err)
+		return err
 	}
 	switch {
 	case o.white:
-		return nil, nil
+		return nil
 	case o.attr.IsDir():
-		q, err := c.ensureDir(p, o)
-		if err != nil {
-			return nil, pathError(path, err)
+		// What is linked or renamed further down may be in this directory.
+		if err := b.flush(); err != nil {
+			return err
 		}
-		return nil, c.createIn(q)
+		q, err := c.ensureDir(b.p, o)
+		if err != nil {
+			return err
+		}
+		return c.createIn(q)
 	case !c.choice.has(path):
-		return nil, nil
+		return nil
 	}
 	c.tell(path)
-	same, err := c.file(p, o)
-	if err != nil || !same {
-		return nil, pathError(path, err)
+	several := o.attr.Nlink > 1 || o.low.exists() && !o.low.isDir() && o.low.attr.Nlink > 1
+	if several {
+		// One after the other: what is done to one name shows in the others.
+		if err := b.flush(); err != nil {
+			return err
+		}
+		if o, err = c.fs.look(b.p, name); err != nil {
+			return err
+		}
 	}
-	c.finished(path)
-	return o, nil
+	if o.attr.Nlink > 1 {
+		return c.linkedFile(b.p, o)
+	}
+	kept, err := c.keep(o)
+	if err != nil {
+		return err
+	}
+	if kept {
+		b.done = append(b.done, o)
+		c.finished(path)
+		return nil
+	}
+	s, err := c.prepare(b.p, o)
+	if err != nil {
+		return err
+	}
+	if err := b.add(o, s); err != nil || !several {
+		return err
+	}
+	return b.flush()
+}
+
+// syncBatch is how many copies are made durable at once, which costs the host
+// little more than one.
+const syncBatch = 32
+
+// batch gathers the files of one directory of the workspace: copies that are to
+// be made durable and get their names, and what the workspace has by now.
+type batch struct {
+	c      *commit
+	p      *place
+	files  []*object
+	copies []*staged // of files
+	done   []*object // what leaves the upper layer
+}
+
+func (b *batch) add(o *object, s *staged) error {
+	b.files, b.copies = append(b.files, o), append(b.copies, s)
+	if len(b.files) < syncBatch {
+		return nil
+	}
+	return b.flush()
+}
+
+// flush gives the copies their names.
+func (b *batch) flush() error {
+	files, copies := b.files, b.copies
+	b.files, b.copies = nil, nil
+	errs := make([]error, len(copies))
+	var wg sync.WaitGroup
+	for i, s := range copies {
+		if b.c.opt.NoSync || s.fd < 0 {
+			continue
+		}
+		wg.Go(func() { errs[i] = b.c.syncStaged(s) })
+	}
+	wg.Wait()
+	var first error
+	for i, o := range files {
+		err := errs[i]
+		if err == nil && first == nil {
+			err = b.c.place(b.p, o, copies[i])
+		} else {
+			copies[i].discard(b.p)
+		}
+		switch {
+		case first != nil:
+		case errors.Is(err, errMeanwhile) || vanished(err):
+			b.c.left(o.path, errMeanwhile)
+		case err != nil:
+			first = pathError(o.path, err)
+		default:
+			b.done = append(b.done, o)
+			b.c.finished(o.path)
+		}
+	}
+	return first
+}
+
+// finish flushes, and takes what is done out of the upper layer.
+func (b *batch) finish() error {
+	err := b.flush()
+	if len(b.done) > 0 {
+		err = errors.Join(err, b.c.drop(b.p, b.done))
+	}
+	return err
 }
 
 // ensureDir sees to it that the workspace has the directory o, under its name,
