@@ -11,8 +11,10 @@
 //
 // # What a guest may import
 //
-// The interface astrid:fs@1.0.0 ([corefs]) and WASI preview1 ([wasip1]), both
-// on the view of its run. Anything else is refused when it is compiled.
+// A core module: the interface astrid:fs@1.0.0 ([corefs]) and WASI preview1
+// ([wasip1]), both on the view of its run. A component (package component): the
+// same astrid:fs; other interfaces of Astrid link, and each call of them is
+// answered that it is denied. Anything else is refused when it is compiled.
 //
 // # What a guest can do to the host
 //

@@ -2,6 +2,7 @@ package capsulehost
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/astridfs/astridfs/capsulehost/wasmbin"
@@ -54,6 +55,9 @@ func (m *Module) entry(cfg RunConfig) (Entry, error) {
 				"the capsule does not export it; of what can be called it exports %s", orNothing(info.Entries))}
 		}
 	}
+	if info.Kind == Component {
+		return e, m.checkComponent(e, cfg)
+	}
 	if err := info.check(string(e), e.types()); err != nil {
 		return e, err
 	}
@@ -69,6 +73,23 @@ func (m *Module) entry(cfg RunConfig) (Entry, error) {
 		return e, info.checkOptional(postHook, "(i32)")
 	}
 	return e, nil
+}
+
+// checkComponent is the same for an entry of a component, whose memory and
+// initialization are its own affair.
+func (m *Module) checkComponent(e Entry, cfg RunConfig) error {
+	info := &m.c.info
+	if !slices.Contains(info.Entries, string(e)) {
+		x, ok := info.export(string(e))
+		if !ok {
+			return &EntryError{Entry: string(e), Reason: "the component does not export it"}
+		}
+		return &EntryError{Entry: string(e), Reason: fmt.Sprintf("its type is %s and should be %s", x.Type, e.shape())}
+	}
+	if e != EntryHook && cfg.Action != "" {
+		return &EntryError{Entry: string(e), Reason: "it takes no action"}
+	}
+	return nil
 }
 
 func orNothing(l []string) string {

@@ -19,10 +19,6 @@ type FormatError = wasmbin.FormatError
 // LimitError says that a binary asks for more than any guest may have.
 type LimitError = wasmbin.LimitError
 
-// ErrComponent is the error for a Component Model binary, which this host does
-// not run yet.
-var ErrComponent = errors.New("this is a component, and components are not supported yet: only core modules are")
-
 // ImportError names an import that the host does not provide.
 type ImportError struct {
 	Module, Name string

@@ -15,6 +15,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 
+	"github.com/astridfs/astridfs/capsulehost/component"
 	"github.com/astridfs/astridfs/capsulehost/corefs"
 	"github.com/astridfs/astridfs/capsulehost/guest"
 	"github.com/astridfs/astridfs/capsulehost/view"
@@ -50,7 +51,9 @@ type Host struct {
 	batch   *guest.Batch
 	workers int
 
-	// provided is what guests may import, by module and name. Immutable.
+	// components is what components may import.
+	components *component.Set
+	// provided is what core modules may import, by module and name. Immutable.
 	provided map[string]map[string]api.FunctionDefinition
 
 	mu      sync.Mutex
@@ -65,7 +68,9 @@ func New(ctx context.Context, opt Options) (_ *Host, err error) {
 		log:     opt.Logger,
 		workers: orDefault(opt.CompileWorkers, 2),
 		modules: map[[sha256.Size]byte]*compiled{},
-		keep:    max(orDefault(opt.KeepModules, 8), 0),
+
+		components: componentSet(),
+		keep:       max(orDefault(opt.KeepModules, 8), 0),
 	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)

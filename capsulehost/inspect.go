@@ -49,6 +49,9 @@ type Info struct {
 	MemoryPages uint64   `json:"memory_pages"`
 	MemoryMax   uint64   `json:"memory_max,omitempty"`
 	Producers   []string `json:"producers,omitempty"`
+
+	// WIT is what a component imports and exports, in the manner of WIT.
+	WIT string `json:"wit,omitempty"`
 }
 
 // Import is something that a binary needs.
@@ -73,25 +76,21 @@ type Interface struct {
 	// provides them all by name.
 	Imports  int  `json:"imports"`
 	Provided bool `json:"provided"`
+	// Denied says that a component may import it, and each call is answered that
+	// it is denied.
+	Denied bool `json:"denied,omitempty"`
 }
 
 // Inspect reads what a binary says of itself and runs nothing of it. Code and
-// data are not looked at. Of a component it tells no more than that it is one.
+// data are not looked at.
 //
 // Errors: *FormatError.
 func Inspect(wasm []byte) (Info, error) {
-	sum := sha256.Sum256(wasm)
-	info := Info{
-		SHA256:       hex.EncodeToString(sum[:]),
-		Size:         int64(len(wasm)),
-		Imports:      []Import{},
-		Exports:      []Export{},
-		Interfaces:   []Interface{},
-		Entries:      []string{},
-		Capabilities: []string{},
-	}
+	info := newInfo(wasm)
 	if wasmbin.LayerOf(wasm) == wasmbin.Component {
-		info.Kind = Component
+		if _, err := inspectComponent(wasm, &info); err != nil {
+			return Info{}, err
+		}
 		return info, nil
 	}
 	m, err := wasmbin.Decode(wasm)
@@ -126,6 +125,20 @@ func Inspect(wasm []byte) (Info, error) {
 	}
 	info.Interfaces, info.Capabilities = interfaces(info.Imports)
 	return info, nil
+}
+
+// newInfo is what is known of a binary without looking into it.
+func newInfo(wasm []byte) Info {
+	sum := sha256.Sum256(wasm)
+	return Info{
+		SHA256:       hex.EncodeToString(sum[:]),
+		Size:         int64(len(wasm)),
+		Imports:      []Import{},
+		Exports:      []Export{},
+		Interfaces:   []Interface{},
+		Entries:      []string{},
+		Capabilities: []string{},
+	}
 }
 
 func kindOf(m *wasmbin.Module) Kind {
@@ -169,6 +182,10 @@ func interfaces(imports []Import) ([]Interface, []string) {
 		}
 		list[i].Provided = list[i].Provided && provided
 	}
+	return list, capabilities(read, write)
+}
+
+func capabilities(read, write bool) []string {
 	caps := []string{}
 	if read {
 		caps = append(caps, "fs_read")
@@ -176,7 +193,7 @@ func interfaces(imports []Import) ([]Interface, []string) {
 	if write {
 		caps = append(caps, "fs_write")
 	}
-	return list, caps
+	return caps
 }
 
 // needs tells which capabilities a function of astrid:fs asks for.

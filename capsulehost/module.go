@@ -12,6 +12,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 
+	"github.com/astridfs/astridfs/capsulehost/component"
 	"github.com/astridfs/astridfs/capsulehost/wasmbin"
 )
 
@@ -29,6 +30,7 @@ type compiled struct {
 	users int           // protected by Host.mu
 	ready chan struct{} // closed when what follows is set; immutable from then on
 	mod   wazero.CompiledModule
+	prog  *component.Program // of a component, in place of mod
 	info  Info
 	err   error
 }
@@ -40,13 +42,17 @@ func (m *Module) Info() *Info { return &m.c.info }
 // compiled already, in this process or in the cache's directory, is taken from
 // there. The module does not refer to wasm any more after.
 //
-// Errors: *FormatError, *ImportError, *LimitError, ErrComponent.
+// Errors: *FormatError, *ImportError, *LimitError.
 func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	key := sha256.Sum256(wasm)
 	for {
 		c, mine := h.claim(key)
 		if mine {
-			c.mod, c.info, c.err = h.compile(ctx, wasm)
+			if wasmbin.LayerOf(wasm) == wasmbin.Component {
+				c.prog, c.info, c.err = h.compileComponent(ctx, wasm)
+			} else {
+				c.mod, c.info, c.err = h.compile(ctx, wasm)
+			}
 			if c.err != nil {
 				h.forget(c)
 			}
@@ -109,13 +115,21 @@ func (h *Host) release(c *compiled) {
 	h.mu.Unlock()
 	for _, old := range drop {
 		<-old.ready // its compiler may have been the user that went first
-		if old.mod == nil {
-			continue
-		}
-		if err := old.mod.Close(context.Background()); err != nil {
+		if err := old.free(context.Background()); err != nil {
 			h.log.Warn("closing a compiled capsule failed", "error", err)
 		}
 	}
+}
+
+// free gives the compiled code back.
+func (c *compiled) free(ctx context.Context) error {
+	switch {
+	case c.prog != nil:
+		return c.prog.Close(ctx)
+	case c.mod != nil:
+		return c.mod.Close(ctx)
+	}
+	return nil
 }
 
 // Close gives the module back. It may be called again.
@@ -125,9 +139,6 @@ func (h *Host) compile(ctx context.Context, wasm []byte) (wazero.CompiledModule,
 	info, err := Inspect(wasm)
 	if err != nil {
 		return nil, Info{}, err
-	}
-	if info.Kind == Component {
-		return nil, Info{}, ErrComponent
 	}
 	for _, im := range info.Imports {
 		if err := h.checkImport(im); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 
+	"github.com/astridfs/astridfs/capsulehost/component"
 	"github.com/astridfs/astridfs/capsulehost/corefs"
 	"github.com/astridfs/astridfs/capsulehost/fsapi"
 	"github.com/astridfs/astridfs/capsulehost/guest"
@@ -95,7 +96,7 @@ func (h *Host) Run(ctx context.Context, m *Module, cfg RunConfig) (res Result, e
 	}
 	defer func() {
 		res.WroteBytes, res.MadeFiles = r.fs.FS.Quota()
-		res.MemoryPages = uint32(r.mem.size / PageSize)
+		res.MemoryPages = r.pages()
 		res.Duration = time.Since(start)
 		err = errors.Join(err, r.close(ctx))
 	}()
@@ -128,7 +129,8 @@ type run struct {
 	wasi    *wasip1.Instance
 	mem     memory
 	mod     api.Module
-	failure error // what the runtime said
+	inst    *component.Instance // of a component, in place of mod
+	failure error               // what the runtime said
 }
 
 func (h *Host) newRun(m *Module, cfg RunConfig, limits Limits) (*run, error) {
@@ -159,12 +161,23 @@ func (h *Host) newRun(m *Module, cfg RunConfig, limits Limits) (*run, error) {
 	}, nil
 }
 
+// pages is how much memory the guest has.
+func (r *run) pages() uint32 {
+	if r.inst != nil {
+		return uint32(r.inst.Memory() / PageSize)
+	}
+	return uint32(r.mem.size / PageSize)
+}
+
 // close ends everything of the run. Errors of delayed writes come out here.
 func (r *run) close(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	err := errors.Join(r.fs.Close(ctx), r.wasi.Close())
 	if r.mod != nil {
 		err = errors.Join(err, r.mod.Close(ctx))
+	}
+	if r.inst != nil {
+		err = errors.Join(err, r.inst.Close(ctx))
 	}
 	r.mem.release()
 	return err
@@ -185,6 +198,9 @@ func (r *run) call(ctx context.Context, entry Entry) (hook *HookResult, err erro
 		}
 		r.failure = err
 	}()
+	if r.m.c.prog != nil {
+		return r.component(ctx, entry)
+	}
 	cfg := wazero.NewModuleConfig().WithName("").WithStartFunctions()
 	mctx := experimental.WithMemoryAllocator(ctx, &r.mem)
 	if r.mod, err = r.host.rt.InstantiateModule(mctx, r.m.c.mod, cfg); err != nil {

@@ -140,7 +140,6 @@ func notRunnable(name string, err error) error {
 		next = "see what it needs with: astridfs inspect " + name
 	case errors.As(err, &entry):
 		next = "see what it exports with: astridfs inspect " + name
-	case errors.Is(err, capsulehost.ErrComponent):
 	default:
 		return err
 	}

@@ -57,9 +57,11 @@ func (e *env) inspect(path string) error {
 	row("kind", info.Kind)
 	row("size", fmt.Sprintf("%d bytes", info.Size))
 	row("sha256", info.SHA256)
-	if info.MemoryMax > 0 {
+	switch {
+	case info.WIT != "": // what a component begins with is in its core modules
+	case info.MemoryMax > 0:
 		row("memory", fmt.Sprintf("%d pages of 64 KiB, at most %d", info.MemoryPages, info.MemoryMax))
-	} else {
+	default:
 		row("memory", fmt.Sprintf("%d pages of 64 KiB", info.MemoryPages))
 	}
 	if len(info.Producers) > 0 {
@@ -69,10 +71,20 @@ func (e *env) inspect(path string) error {
 	row("would use", orNone(info.Capabilities))
 	for _, i := range info.Interfaces {
 		provided := "provided"
-		if !i.Provided {
+		switch {
+		case i.Denied:
+			provided = e.paint(red, "every call is denied")
+		case !i.Provided:
 			provided = e.paint(red, "not provided by this host")
 		}
 		fmt.Fprintf(tw, "needs\t%s: %s, %s\n", oneLine(i.Name), plural(i.Imports, "import"), provided)
+	}
+	if info.WIT != "" {
+		if err := tw.Flush(); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(e.stdout, "\n%s", info.WIT)
+		return err
 	}
 	for _, i := range info.Imports {
 		row("import", strings.TrimSpace(i.Module+" "+i.Name+" "+i.Kind+" "+i.Type))

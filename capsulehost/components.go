@@ -1,0 +1,139 @@
+package capsulehost
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/astridfs/astridfs/capsulehost/component"
+	"github.com/astridfs/astridfs/capsulehost/component/abi"
+	"github.com/astridfs/astridfs/capsulehost/component/fshost"
+	"github.com/astridfs/astridfs/capsulehost/wasmbin"
+)
+
+// componentSet is what components may import: astrid:fs, and every other
+// interface of Astrid to be answered that it is denied.
+func componentSet() *component.Set {
+	return component.NewSet([]*component.Interface{fshost.Interface()}, "astrid:")
+}
+
+// Types of the functions of a component that this host calls.
+const (
+	hookShape  = "func(string, list<u8>) -> record { action: string, data: option<string> }"
+	entryShape = "func()"
+)
+
+// shape is the type of an entry of a component.
+func (e Entry) shape() string {
+	if e == EntryHook {
+		return hookShape
+	}
+	return entryShape
+}
+
+// inspectComponent fills in what a component says of itself.
+func inspectComponent(wasm []byte, info *Info) (*component.Component, error) {
+	c, err := component.Decode(wasm)
+	if err != nil {
+		return nil, err
+	}
+	info.Kind, info.Name, info.Producers = Component, c.Name(), c.Producers()
+	imports, exports := c.Imports(), c.Exports()
+	info.WIT = component.Text("import", imports) + component.Text("export", exports)
+	var read, write bool
+	how := c.Provides(componentSet())
+	for i, im := range imports {
+		n := 0
+		each(im, func(x component.Extern) {
+			n++
+			info.Imports = append(info.Imports, Import{Module: im.Name, Name: x.Name, Kind: x.Kind, Type: x.Type})
+			if im.Name == fshost.Name {
+				r, w := needs(x.Name)
+				read, write = read || r, write || w
+			}
+		})
+		if im.Kind != "type" {
+			info.Interfaces = append(info.Interfaces, Interface{
+				Name: im.Name, Imports: n, Denied: how[i] == component.Denied,
+				Provided: how[i] == component.Provided || how[i] == component.TypesOnly,
+			})
+		}
+	}
+	for _, ex := range exports {
+		if ex.Kind == "instance" {
+			each(ex, func(x component.Extern) {
+				info.Exports = append(info.Exports, Export{Name: ex.Name + " " + x.Name, Kind: x.Kind, Type: x.Type})
+			})
+			continue
+		}
+		info.Exports = append(info.Exports, Export{Name: ex.Name, Kind: ex.Kind, Type: ex.Type})
+		if e := Entry(ex.Name); e != EntryStart && slices.Contains(entries(), e) && c.Shape(ex.Name) == e.shape() {
+			info.Entries = append(info.Entries, ex.Name)
+		}
+	}
+	info.Capabilities = capabilities(read, write)
+	return c, nil
+}
+
+// each goes through the functions of an import or export, and its other things
+// that are no types.
+func each(e component.Extern, do func(component.Extern)) {
+	switch e.Kind {
+	case "instance", "resource":
+		for _, i := range e.Items {
+			each(i, do)
+		}
+	case "type":
+	default:
+		do(e)
+	}
+}
+
+func (h *Host) compileComponent(ctx context.Context, wasm []byte) (*component.Program, Info, error) {
+	info := newInfo(wasm)
+	c, err := inspectComponent(wasm, &info)
+	if err != nil {
+		return nil, Info{}, err
+	}
+	// The runtime bounds a guest's memory and its stack, and not its tables.
+	capTables := func(core []byte) ([]byte, error) { return wasmbin.CapTables(core, maxTable, maxTables) }
+	p, err := component.Compile(experimental.WithCompilationWorkers(ctx, h.workers), h.rt, c, h.components, capTables)
+	if im, ok := errors.AsType[*component.ImportError](err); ok {
+		return nil, Info{}, &ImportError{Module: im.Interface, Name: im.Name, Want: im.Want, Have: im.Have}
+	}
+	if err != nil {
+		return nil, Info{}, err
+	}
+	return p, info, nil
+}
+
+// component makes an instance of a component and calls its entry.
+func (r *run) component(ctx context.Context, entry Entry) (hook *HookResult, err error) {
+	ctx = fshost.With(ctx, &fshost.Instance{FS: r.fs.FS, Slots: r.host.slots})
+	defer func() {
+		if broke, ok := errors.AsType[*component.HostError](err); ok {
+			err = &hostError{broke.Value}
+		}
+	}()
+	r.inst, err = r.m.c.prog.Instantiate(ctx, r.mem.limit)
+	if err != nil {
+		return nil, err
+	}
+	if entry != EntryHook {
+		_, err = r.inst.Call(ctx, []string{string(entry)})
+		return nil, err
+	}
+	out, err := r.inst.Call(ctx, []string{string(entry)}, abi.String(r.cfg.Action), abi.Value{Ref: r.cfg.Payload})
+	if err != nil {
+		return nil, err
+	}
+	fields := out.Fields()
+	hook = &HookResult{Action: fields[0].Text()}
+	if data := fields[1]; data.Num == 1 {
+		text := data.Payload().Text()
+		hook.Data = &text
+	}
+	return hook, nil
+}
