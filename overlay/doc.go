@@ -59,6 +59,9 @@
 // The lower layers may change underneath. Lower objects are looked at again
 // whenever they are used, by directory, name and inode: an object that is not
 // where it was is looked up anew, and a node that stood for it answers ESTALE.
+// A directory that is merged keeps its node, and gets the lower part that is
+// there now; that is why its lookup costs a system call for each layer, where
+// any other known entry costs one.
 // Attributes and entries that may change so are marked volatile, unless
 // Options.LowerStatic rules it out, or the kernel tells of the changes: as long
 // as somebody watches the overlay, the lower directories that were looked into

@@ -2,6 +2,8 @@ package overlay
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -43,24 +45,44 @@ func (fs *FS) Lookup(ctx context.Context, parent vfs.NodeID, name string) (vfs.E
 		return vfs.Entry{}, err
 	}
 	defer fs.put(p)
-	p.d.mu.RLock()
-	defer p.d.mu.RUnlock()
-	fs.watchDir(p)
-	n, a, err := fs.lookupLocked(p, name)
+	n, a, volatile, err := fs.lookupIn(ctx, p, name)
 	if err != nil {
-		return vfs.Entry{Volatile: len(p.d.lowers) > 0 && !p.d.watched() && !fs.opt.LowerStatic}, err
+		return vfs.Entry{Volatile: volatile && !fs.opt.LowerStatic}, err
 	}
-	return fs.entry(n, a, fs.nameVolatile(p, n)), nil
+	return fs.entry(n, a, volatile), nil
 }
 
-// entryKept tells whether the name of n stays what it is whatever others do to
-// the lower layers.
-func (n *node) entryKept() bool {
-	return n.d != nil && n.d.upper.Load() != nil
+// lookupIn returns the node that name in p stands for, with a reference, its
+// attributes, and whether that, or that there is none, may change without
+// anybody being told. The caller holds no lock. ENOENT.
+func (fs *FS) lookupIn(ctx context.Context, p *node, name string) (n *node, a vfs.Attr, volatile bool, err error) {
+	for range 10 {
+		p.d.mu.RLock()
+		fs.watchDir(p)
+		n, a, err = fs.lookupLocked(p, name)
+		if err == nil {
+			volatile = fs.nameVolatile(p, n)
+		} else {
+			volatile = len(p.d.lowers) > 0 && !p.d.watched()
+		}
+		p.d.mu.RUnlock()
+		if err != errRemerge {
+			return n, a, volatile, err
+		}
+		if err = fs.remerge(ctx, p, name); err != nil {
+			return nil, a, false, err
+		}
+	}
+	return nil, a, false, syscall.ESTALE
 }
+
+// errRemerge says that what is to be merged below a known upper directory is
+// not what was: remerge does the rest, without the locks of a lookup.
+var errRemerge = fmt.Errorf("the lower directories were replaced: %w", syscall.ESTALE)
 
 // lookupLocked returns the node that name in p stands for, with a reference,
-// and its attributes. p.d.mu is held, shared or not. ENOENT.
+// and its attributes. p.d.mu is held, shared or not. ENOENT, or errRemerge for
+// a directory.
 func (fs *FS) lookupLocked(p *node, name string) (*node, vfs.Attr, error) {
 	if p.d.dead {
 		return nil, vfs.Attr{}, syscall.ENOENT
@@ -68,7 +90,9 @@ func (fs *FS) lookupLocked(p *node, name string) (*node, vfs.Attr, error) {
 	if c := p.d.kid(name); c != nil {
 		a, err := fs.revalidate(c)
 		if err == nil {
-			return c, a, nil
+			if err = fs.checkMerge(p, name, c); err == nil {
+				return c, a, nil
+			}
 		}
 		if err != syscall.ESTALE {
 			fs.put(c)
@@ -89,6 +113,39 @@ func (fs *FS) lookupLocked(p *node, name string) (*node, vfs.Attr, error) {
 		// A copy-up through another name of the file came between.
 	}
 	return nil, vfs.Attr{}, syscall.ESTALE
+}
+
+// checkMerge tells whether the lower part of the directory c, name in p, is what
+// the lower layers have now: errRemerge if not. It costs one system call for
+// each layer, and nothing for what is no merged directory. p.d.mu is held.
+func (fs *FS) checkMerge(p *node, name string, c *node) error {
+	if c.d == nil || fs.opt.LowerStatic || c.d.upper.Load() == nil {
+		return nil
+	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.d.opaque {
+		return nil
+	}
+	below, under := p.d.lowers, name
+	if c.d.redirect != "" {
+		below, under = fs.ly.lowers, c.d.redirect[1:]
+	}
+	if len(below) == 0 {
+		return nil
+	}
+	now, err := fs.mergeLowers(below, under)
+	if err == syscall.ESTALE {
+		return nil // those above are gone, which a lookup of them tells
+	}
+	if err != nil {
+		return err
+	}
+	same := func(a, b *ldir) bool { return a.layer == b.layer && a.at.Ident() == b.at.Ident() }
+	if !slices.EqualFunc(now, c.d.lowers, same) {
+		return errRemerge
+	}
+	return nil
 }
 
 // revalidate returns the attributes of a known entry by one system call, or

@@ -340,6 +340,52 @@ func TestHostEdits(t *testing.T) {
 	}
 }
 
+// TestHostReplacesDirectory: a lower directory is made anew below changes to it.
+func TestHostReplacesDirectory(t *testing.T) {
+	for _, how := range []string{"removed", "moved", "gone for a while"} {
+		t.Run(how, func(t *testing.T) {
+			b := newBed(t, func(d string) {
+				put(t, d+"/p/d/old", "old")
+				put(t, d+"/p/d/both", "old")
+				put(t, d+"/p/d/sub/x", "old")
+			})
+			b.ok(b.mknod("p/d/mine", unix.S_IFREG|0o644, 0))
+			b.ok(b.rename("p", "q", 0))
+			for _, p := range []string{"q/d/old", "q/d/both", "q/d/sub/x"} {
+				b.contents(p, "old")
+			}
+			d := lookup(t, b, lookup(t, b, vfs.RootID, "q"), "d")
+			if how == "moved" {
+				b.ok(os.Rename(b.lower("p/d"), b.lower("p/away")))
+			} else {
+				b.ok(os.RemoveAll(b.lower("p/d")))
+			}
+			if how == "gone for a while" {
+				if l, err := b.list("q/d"); err != nil || len(l) != 3 {
+					t.Errorf("it lists %v, %v", l, err)
+				}
+			}
+			put(t, b.lower("p/d/both"), "new")
+			put(t, b.lower("p/d/sub/x"), "new")
+			put(t, b.lower("p/d/added"), "new")
+			for _, p := range []string{"q/d/both", "q/d/added", "q/d/sub/x"} {
+				b.contents(p, "new")
+			}
+			b.contents("q/d/mine", "")
+			if _, err := b.lstat("q/d/old"); err == nil {
+				t.Error("an entry of the old directory is there")
+			}
+			if l, err := b.list("q/d"); err != nil || len(l) != 6 {
+				t.Errorf("it lists %v, %v", l, err)
+			}
+			if now := lookup(t, b, lookup(t, b, vfs.RootID, "q"), "d"); now != d {
+				t.Errorf("the directory was node %d, is %d", d, now)
+			}
+			dump(t, b.view)
+		})
+	}
+}
+
 func TestLowerStatic(t *testing.T) {
 	b := newBed(t, func(d string) { put(t, d+"/d/f", "one") }, func(o *overlay.Options) { o.LowerStatic = true })
 	for _, p := range []string{".", "d", "d/f"} {

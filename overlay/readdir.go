@@ -354,7 +354,7 @@ func (h *dirHandle) ReadDirPlus(ctx context.Context, off uint64, fn func(vfs.Dir
 		if de.Name == "." || de.Name == ".." {
 			return fn(de, vfs.Entry{})
 		}
-		e, err := h.lookup(&de, from)
+		e, err := h.lookup(ctx, &de, from)
 		if err != nil {
 			return fn(de, vfs.Entry{})
 		}
@@ -369,21 +369,28 @@ func (h *dirHandle) ReadDirPlus(ctx context.Context, off uint64, fn func(vfs.Dir
 // lookup is Lookup of a listed entry. If nothing changed in the directory since
 // it was listed, a lower non-directory is looked for where it was found, and
 // not in the layers above again.
-func (h *dirHandle) lookup(de *vfs.DirEntry, from uint8) (vfs.Entry, error) {
+func (h *dirHandle) lookup(ctx context.Context, de *vfs.DirEntry, from uint8) (vfs.Entry, error) {
+	if e, ok := h.lookupThere(de, from); ok {
+		return e, nil
+	}
+	n, a, volatile, err := h.fs.lookupIn(ctx, h.n, de.Name)
+	if err != nil {
+		return vfs.Entry{}, err
+	}
+	de.Ino = a.Ino
+	return h.fs.entry(n, a, volatile), nil
+}
+
+func (h *dirHandle) lookupThere(de *vfs.DirEntry, from uint8) (vfs.Entry, bool) {
 	fs, p := h.fs, h.n
 	p.d.mu.RLock()
 	defer p.d.mu.RUnlock()
 	if h.merged != nil && from != fromUpper && from < 255 && de.Type != unix.S_IFDIR && h.merged.version == p.d.version && !p.d.dead {
 		if n, a, ok := fs.lookupThere(p, de.Name, int(from)-1); ok {
-			return fs.entry(n, a, fs.nameVolatile(p, n)), nil
+			return fs.entry(n, a, fs.nameVolatile(p, n)), true
 		}
 	}
-	n, a, err := fs.lookupLocked(p, de.Name)
-	if err != nil {
-		return vfs.Entry{}, err
-	}
-	de.Ino = a.Ino
-	return fs.entry(n, a, fs.nameVolatile(p, n)), nil
+	return vfs.Entry{}, false
 }
 
 // lookupThere looks up an unknown entry that is known to come from one lower

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"syscall"
+
+	"github.com/astridfs/astridfs/vfs/at"
 )
 
 // refresh has the live nodes at and below path, which is as Path gives it,
@@ -134,6 +136,61 @@ func (fs *FS) refreshEntry(p *node, name string, c *node) (bool, error) {
 	}
 	fs.detach(p, name, c, true)
 	return false, nil
+}
+
+// remerge brings the directory that name in p stands for up to date, after the
+// host has replaced a lower directory of it. Entries that were found in one that
+// is gone are looked up anew.
+func (fs *FS) remerge(ctx context.Context, p *node, name string) error {
+	c := p.d.kid(name)
+	if c == nil {
+		return nil
+	}
+	defer fs.put(c)
+	if ok, err := fs.refreshEntry(p, name, c); err != nil || !ok {
+		fs.EntryChanged(ctx, p.id, name)
+		return err
+	}
+	gone := fs.dropStrays(c)
+	for _, name := range gone {
+		fs.EntryChanged(ctx, c.id, name)
+	}
+	fs.NodeChanged(ctx, c.id, true)
+	return nil
+}
+
+// dropStrays forgets the known entries of the directory n that come from a lower
+// directory which is not merged into it any more, and returns their names.
+func (fs *FS) dropStrays(n *node) (names []string) {
+	n.d.mu.RLock()
+	defer n.d.mu.RUnlock()
+	merged := make(map[at.Ident]bool)
+	for _, l := range n.d.lowers {
+		merged[l.at.Ident()] = true
+	}
+	n.d.kmu.Lock()
+	kids := make(map[string]*node)
+	for name, c := range n.d.kids {
+		if c.tryRef() {
+			kids[name] = c
+		}
+	}
+	n.d.kmu.Unlock()
+	for name, c := range kids {
+		c.mu.RLock()
+		l := c.low
+		if c.d != nil && c.d.upper.Load() == nil && len(c.d.lowers) > 0 {
+			l = c.d.lowers[0].up
+		}
+		stray := l != nil && !merged[l.at.Ident()]
+		c.mu.RUnlock()
+		if stray {
+			fs.detach(n, name, c, true)
+			names = append(names, name)
+		}
+		fs.put(c)
+	}
+	return names
 }
 
 // rebind has c stand for what was found as name in p. The namespace locks of

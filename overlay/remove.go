@@ -37,10 +37,8 @@ func lockDirs(dirs ...*node) (unlock func()) {
 }
 
 // entryOf looks name up in p for a change, with a reference.
-func (fs *FS) entryOf(p *node, name string) (*node, error) {
-	p.d.mu.RLock()
-	defer p.d.mu.RUnlock()
-	n, _, err := fs.lookupLocked(p, name)
+func (fs *FS) entryOf(ctx context.Context, p *node, name string) (*node, error) {
+	n, _, _, err := fs.lookupIn(ctx, p, name)
 	return n, err
 }
 
@@ -57,7 +55,7 @@ func (fs *FS) Unlink(ctx context.Context, parent vfs.NodeID, name string) error 
 	defer fs.put(p)
 	if p.d.upper.Load() == nil {
 		// What is to be removed is in a lower layer: make room for a whiteout.
-		n, err := fs.entryOf(p, name)
+		n, err := fs.entryOf(ctx, p, name)
 		if err != nil {
 			return err
 		}
@@ -87,6 +85,9 @@ func (fs *FS) unlinkIn(p *node, name string) (*node, error) {
 	p.d.mu.Lock()
 	defer p.d.mu.Unlock()
 	n, a, err := fs.lookupLocked(p, name)
+	if err == errRemerge {
+		return nil, syscall.EISDIR
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -291,7 +292,7 @@ func (fs *FS) Rmdir(ctx context.Context, parent vfs.NodeID, name string) error {
 	}
 	defer fs.put(p)
 	for {
-		n, err := fs.entryOf(p, name)
+		n, err := fs.entryOf(ctx, p, name)
 		if err != nil {
 			return err
 		}

@@ -94,10 +94,10 @@ func (r *renaming) tell(ctx context.Context) {
 // renames; again says that something changed meanwhile.
 func (r *renaming) try(ctx context.Context, flags vfs.RenameFlags) (again bool, err error) {
 	fs := r.fs
-	if r.x, err = fs.entryOf(r.from, r.oldName); err != nil {
+	if r.x, err = fs.entryOf(ctx, r.from, r.oldName); err != nil {
 		return false, err
 	}
-	r.y, err = fs.entryOf(r.to, r.newName)
+	r.y, err = fs.entryOf(ctx, r.to, r.newName)
 	switch {
 	case err == syscall.ENOENT && !r.exchange:
 	case err != nil:
