@@ -298,13 +298,13 @@ func (fs *FS) forgetAll() {
 // nameVolatile tells whether name may come to stand for something else than n in
 // p without anybody being told. p.d.mu is held, shared or not.
 func (fs *FS) nameVolatile(p, n *node) bool {
-	if len(p.d.lowers) == 0 || p.d.watched() || n.entryKept() {
+	if len(p.d.lowers) == 0 || p.d.watched() {
 		return false
-	}
-	if n.d != nil {
-		return len(n.d.lowers) > 0
 	}
 	n.mu.RLock()
 	defer n.mu.RUnlock()
+	if n.d != nil {
+		return len(n.d.lowers) > 0
+	}
 	return !n.up
 }
