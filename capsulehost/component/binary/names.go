@@ -110,6 +110,9 @@ func isPlain(name string) bool {
 }
 
 func isDependency(name string) bool {
+	if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return false
+	}
 	for _, prefix := range []string{"unlocked-dep=<", "locked-dep=<", "url=<", "integrity=<", "relative-url=<"} {
 		if strings.HasPrefix(name, prefix) {
 			return true
