@@ -143,24 +143,12 @@ func (c *commit) dropDir(p *place, o *object) error {
 	return c.note(baseRecord{kind: baseClear, path: o.path})
 }
 
-// syncDir has what was done in a directory of the workspace outlive a crash of
-// the machine.
+// syncDir is syncAt, where that is wanted.
 func (c *commit) syncDir(p *place) error {
 	if c.opt.NoSync || len(p.lowers) == 0 {
 		return nil
 	}
-	return location{dir: p.lowers[0].at}.use(func(dirfd int, _ string) error {
-		fd, err := at.Open(dirfd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(fd)
-		err = syncFile(fd)
-		if err == syscall.EINVAL {
-			err = nil // a filesystem whose directories need none
-		}
-		return err
-	})
+	return syncAt(p.lowers[0].at)
 }
 
 // keepTimes calls fn with a descriptor of a directory and leaves its times as

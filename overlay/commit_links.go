@@ -156,8 +156,12 @@ func (c *commit) dropGroup(g *linkGroup) error {
 	}
 	defer thaw()
 	for _, m := range g.members {
+		c.finished(m.o.path)
 		a, id, err := m.o.loc.stat()
-		if err != nil || !unchanged(&a, id, &g.attr, m.o.id) || c.fs.pinned(m.o.path) {
+		if err == nil && c.fs.pinned(m.o.path) {
+			return nil // open for writing: it is the same, and no change
+		}
+		if err != nil || !unchanged(&a, id, &g.attr, m.o.id) {
 			for _, m := range g.members {
 				c.left(m.o.path, errMeanwhile)
 			}
@@ -179,7 +183,6 @@ func (c *commit) dropGroup(g *linkGroup) error {
 		if err := c.dropFile(m.p, m.o); err != nil {
 			return pathError(m.o.path, err)
 		}
-		c.finished(m.o.path)
 	}
 	return nil
 }

@@ -50,12 +50,13 @@ type evacuated struct {
 }
 
 // unstage moves back what a commit that failed left in the stage directory, the
-// last one first, as one may have come out of another.
+// last one first, as one may have come out of another. Where that cannot be,
+// because something new is in its place, the next commit moves it on.
 func (c *commit) unstage() error {
 	var errs []error
 	for _, e := range slices.Backward(c.staged) {
 		if e.r.redirect == e.to {
-			if err := c.moveLower(e.r, e.from); err != nil && !errors.Is(err, errMeanwhile) {
+			if err := c.moveLower(e.r, e.from); err != nil {
 				errs = append(errs, pathError(e.r.path, err))
 			}
 		}
@@ -189,11 +190,7 @@ func (c *commit) moveLower(r *object, to string) error {
 		}
 	}
 	c.step("move announced")
-	err = location{fdir, fname}.use(func(ffd int, fname string) error {
-		return location{tdir, tname}.use(func(tfd int, tname string) error {
-			return at.Rename(ffd, fname, tfd, tname, unix.RENAME_NOREPLACE)
-		})
-	})
+	err = moveHost(location{fdir, fname}, location{tdir, tname})
 	if err == syscall.EEXIST {
 		err = errMeanwhile
 	}
@@ -202,7 +199,12 @@ func (c *commit) moveLower(r *object, to string) error {
 	}
 	c.step("moved")
 	if err := c.redirectBelow(from, to); err != nil {
-		return err
+		// As it was: or else the upper layer would show nothing there.
+		berr := moveHost(location{tdir, tname}, location{fdir, fname})
+		if berr == nil {
+			berr = c.redirectBelow(to, from)
+		}
+		return errors.Join(err, berr)
 	}
 	if err := c.note(baseRecord{kind: baseMove, path: from, to: to}); err != nil {
 		return err
@@ -213,6 +215,15 @@ func (c *commit) moveLower(r *object, to string) error {
 		err = errors.Join(syncAt(fdir), syncAt(tdir))
 	}
 	return errors.Join(err, c.fs.refresh(c.lasting(), ""))
+}
+
+// moveHost renames an entry of the workspace to where there is none (EEXIST).
+func moveHost(from, to location) error {
+	return from.use(func(ffd int, fname string) error {
+		return to.use(func(tfd int, tname string) error {
+			return at.Rename(ffd, fname, tfd, tname, unix.RENAME_NOREPLACE)
+		})
+	})
 }
 
 // redirectBelow has the upper directories that show something at or below from,
@@ -266,6 +277,8 @@ func (fs *FS) hostAt(path string) (*at.Dir, string) {
 	}
 }
 
+// syncAt has what was done in a directory of the workspace outlive a crash of
+// the machine.
 func syncAt(dir *at.Dir) error {
 	return location{dir: dir}.use(func(dirfd int, _ string) error {
 		fd, err := at.Open(dirfd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
@@ -274,7 +287,7 @@ func syncAt(dir *at.Dir) error {
 		}
 		defer unix.Close(fd)
 		if err = syncFile(fd); err == syscall.EINVAL {
-			err = nil
+			err = nil // a filesystem whose directories need none
 		}
 		return err
 	})

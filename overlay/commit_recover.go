@@ -6,8 +6,6 @@ import (
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/astridfs/astridfs/vfs/at"
 )
 
@@ -150,11 +148,7 @@ func (fs *FS) moveBack(r *baseRecord) error {
 	}
 	fdir, fname := fs.hostAt(r.to)
 	tdir, tname := fs.hostAt(r.path)
-	err = location{fdir, fname}.use(func(ffd int, fname string) error {
-		return location{tdir, tname}.use(func(tfd int, tname string) error {
-			return at.Rename(ffd, fname, tfd, tname, unix.RENAME_NOREPLACE)
-		})
-	})
+	err = moveHost(location{fdir, fname}, location{tdir, tname})
 	if err == syscall.EEXIST || vanished(err) {
 		return nil
 	}
@@ -194,7 +188,8 @@ func (fs *FS) redirectAll(p *place, from, to string) error {
 	return nil
 }
 
-// endRecovery notes that nothing of this commit is left to finish.
+// endRecovery notes that nothing of this commit is left to finish. After a
+// failure it is not called, so that the next Open looks.
 func (c *commit) endRecovery() error {
 	if !c.opt.NoSync {
 		if err := c.fs.log.sync(); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/astridfs/astridfs/vfs"
 	"github.com/astridfs/astridfs/vfs/at"
 )
 
@@ -39,7 +40,11 @@ func (c *commit) run() error {
 	if err == nil {
 		err = c.pass(func(c *commit, p *place) error { return c.finishIn(p, nil) })
 	}
-	err = errors.Join(err, c.unstage(), c.fs.removeStages(), c.recountLinks(), c.endRecovery())
+	stopped := err != nil && c.stop() != nil && vfs.Errno(err) == syscall.EINTR
+	left := errors.Join(c.unstage(), c.fs.removeStages(), c.recountLinks())
+	if err = errors.Join(err, left); err == nil || stopped && left == nil {
+		err = errors.Join(err, c.endRecovery())
+	}
 	c.tell("")
 	if err == nil && len(c.report.Left) == 0 {
 		return nil

@@ -313,3 +313,36 @@ func TestCommitParallel(t *testing.T) {
 	}
 	l.committed(l.view())
 }
+
+// TestCommitCancelledMoves stops a commit of directories that change places at
+// every entry: they are where they were, or where they are to be.
+func TestCommitCancelledMoves(t *testing.T) {
+	for n := 1; n < 8; n++ {
+		l := newLab(t).seed("a/x=1", "b/y=2", "c/z=3", "d=4").open()
+		l.must(all(func() error { return l.mv("a", "t") }, func() error { return l.mv("b", "a") }, func() error { return l.mv("c", "b") },
+			func() error { return l.mv("t", "c") }, func() error { return l.write("d", "changed") }))
+		want := l.view()
+		ctx, cancel := context.WithCancel(l.ctx)
+		told := 0
+		_, err := l.fs.Commit(ctx, CommitOptions{NoSync: true, Progress: func(Progress) {
+			if told++; told == n {
+				cancel()
+			}
+		}})
+		cancel()
+		if err != nil && vfs.Errno(err) != syscall.EINTR {
+			t.Errorf("cancelled at %d: %v", n, err)
+		}
+		if d := diffTrees(want, l.view()); d != "" {
+			t.Errorf("cancelled at %d: the view changed\n%s", n, d)
+		}
+		l.reopen()
+		l.commit(CommitOptions{})
+		l.committed(want)
+		for name := range hostTree(t, l.host()) {
+			if strings.HasPrefix(name, tempPrefix) {
+				t.Errorf("cancelled at %d: %s is left in the workspace", n, name)
+			}
+		}
+	}
+}

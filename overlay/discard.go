@@ -81,6 +81,7 @@ func (d *discard) run() error {
 		d.report = Report{}
 		return err
 	}
+	d.ctx = context.WithoutCancel(d.ctx) // from here on it is not left half done
 	err = d.take()
 	thaw()
 	for _, t := range d.told {
