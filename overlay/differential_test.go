@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/astridfs/astridfs/overlay"
+	"github.com/astridfs/astridfs/vfs"
 )
 
 // skips are the reasons for which a test here does not run.
@@ -326,4 +327,30 @@ func differential(t *testing.T, seed uint64, count int, mine, theirs overlay.Opt
 	check("the kernel shows something else over the overlay's layers", dump(t, hostDir(kdir), "nolinks"), wantNoLinks)
 	unmount()
 	check("the overlay shows something else over the kernel's layers", dump(t, view{open(t, theirs)}), want)
+}
+
+// TestNested has kernel overlayfs as the lower layer.
+func TestNested(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip(skips["mount"])
+	}
+	below, theirs := layers(t, 1), layers(t, 1)
+	for _, dir := range []string{below.Lower[0], theirs.Lower[0]} {
+		seedTree(t, rand.New(rand.NewPCG(3, 3)), dir, false)
+	}
+	mnt, _ := kernelMount(t, below, "")
+	s := hostDir(mnt) // something of each of its layers
+	for _, d := range []hostDir{s, hostDir(theirs.Lower[0])} {
+		for _, p := range []string{"new", "new/sub"} {
+			if err := d.mkdir(p, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.setattr(p, vfs.SetAttr{Valid: vfs.SetMtime | vfs.SetAtime, Mtime: vfs.Timespec{Sec: 5}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	mine := layers(t, 0)
+	mine.Lower = []string{mnt}
+	differential(t, 5, 200, mine, theirs)
 }
