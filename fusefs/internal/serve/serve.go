@@ -12,6 +12,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"os/signal"
 	"runtime"
 	"syscall"
 
@@ -63,6 +64,9 @@ func Child(makers map[string]Maker) {
 		return
 	}
 	syscall.Umask(0)
+	// What ends the test's process group must not end the child before it has
+	// unmounted; the end of its input does that.
+	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	if err := child(text, makers); err != nil {
 		fmt.Fprintln(os.Stderr, "child:", err)
 		os.Exit(1)
