@@ -64,9 +64,9 @@ func Child(makers map[string]Maker) {
 		return
 	}
 	syscall.Umask(0)
-	// What ends the test's process group must not end the child before it has
-	// unmounted; the end of its input does that.
-	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	// What ends the test, a signal to its process group or a pipe without a
+	// reader, must not end the child before it has unmounted.
+	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
 	if err := child(text, makers); err != nil {
 		fmt.Fprintln(os.Stderr, "child:", err)
 		os.Exit(1)
@@ -108,7 +108,7 @@ func child(text string, makers map[string]Maker) error {
 			break
 		}
 		if err := enc.Encode(s.do(&q)); err != nil {
-			return err
+			break // the test is dead
 		}
 	}
 	// The test is over or dead: leave nothing behind.
