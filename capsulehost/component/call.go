@@ -10,11 +10,11 @@ import (
 	"github.com/astridfs/astridfs/capsulehost/guest"
 )
 
-// function is a function of a component's type, from wherever it comes. cx is
-// how values reach the memory of the caller; ret takes the result, while what
-// it may point to is valid.
+// function is a function of a component's type: the host's or a lifted one. ret
+// takes the result, while what it may point to is valid.
 type function struct {
-	call func(ctx context.Context, cx *abi.Context, args []abi.Value, ret func(abi.Value))
+	host func(*Call) abi.Value
+	call func(ctx context.Context, args []abi.Value, ret func(abi.Value))
 }
 
 // options are canonical options with what they refer to.
@@ -23,10 +23,12 @@ type options struct {
 	encoding binary.Encoding
 	memory   abi.Memory
 	realloc  api.Function
+	// allocator is the method allocate, made once.
+	allocator func(ctx context.Context, old, oldSize, align, size uint32) uint32
 }
 
-func (in *instance) options(o binary.Options) options {
-	out := options{in: in, encoding: o.Encoding}
+func (in *instance) options(o binary.Options) *options {
+	out := &options{in: in, encoding: o.Encoding}
 	if o.Memory >= 0 {
 		ref := in.coreMems[o.Memory]
 		if m := ref.mod.ExportedMemory(ref.name); m != nil {
@@ -35,18 +37,19 @@ func (in *instance) options(o binary.Options) options {
 	}
 	if o.Realloc >= 0 {
 		out.realloc = in.coreFunc(uint32(o.Realloc))
+		out.allocator = out.allocate
 	}
 	return out
 }
 
 // context returns what the values of one call are converted with.
-func (o *options) context(ctx context.Context) *abi.Context {
-	cx := &abi.Context{
+func (o *options) context(ctx context.Context) abi.Context {
+	cx := abi.Context{
 		Ctx: ctx, Encoding: o.encoding, Mem: o.memory,
 		Handles: &o.in.handles, Resources: o.in.resources, Budget: abi.DefaultBudget,
 	}
 	if o.realloc != nil {
-		cx.Realloc = o.allocate
+		cx.Realloc = o.allocator
 	}
 	return cx
 }
@@ -65,9 +68,19 @@ func (o *options) allocate(ctx context.Context, old, oldSize, align, size uint32
 
 // lowered is a function of a component as core modules call it.
 type lowered struct {
-	options
+	*options
 	plan   *abi.Func
 	target *function
+	frame  frame
+}
+
+// frame is what a call of a lowered function needs. No instance is entered again
+// from such a call, so that one for each function does.
+type frame struct {
+	cx   abi.Context
+	lend abi.Scope
+	call Call
+	args []abi.Value
 }
 
 func (l *lowered) call(ctx context.Context, stack []uint64) {
@@ -75,20 +88,25 @@ func (l *lowered) call(ctx context.Context, stack []uint64) {
 	if !in.mayLeave {
 		guest.Trap("a call out of the component from where it may not make one")
 	}
-	cx := l.context(ctx)
-	var lend abi.Scope
-	cx.Lend = &lend
-	args := l.plan.LiftParams(cx, stack)
+	f := &l.frame
+	f.cx = l.context(ctx)
+	f.cx.Lend = &f.lend
+	f.args = l.plan.LiftParams(&f.cx, stack, f.args)
 	place := l.plan.Place(stack)
-	l.target.call(ctx, cx, args, func(v abi.Value) {
-		l.plan.LowerResult(cx, stack, place, v)
-	})
-	lend.Return(&in.handles)
+	if l.target.host != nil {
+		f.call = Call{Ctx: ctx, Args: f.args, cx: &f.cx}
+		l.plan.LowerResult(&f.cx, stack, place, l.target.host(&f.call))
+	} else {
+		l.target.call(ctx, f.args, func(v abi.Value) {
+			l.plan.LowerResult(&f.cx, stack, place, v)
+		})
+	}
+	f.lend.Return(&in.handles)
 }
 
 // lifted is a core function as a function of a component.
 type lifted struct {
-	options
+	*options
 	plan   *abi.Func
 	core   api.Function
 	post   api.Function // or nil
@@ -96,10 +114,11 @@ type lifted struct {
 	result int          // core values of the result
 }
 
-func (l *lifted) call(ctx context.Context, _ *abi.Context, args []abi.Value, ret func(abi.Value)) {
+func (l *lifted) call(ctx context.Context, args []abi.Value, ret func(abi.Value)) {
 	in := l.in
 	in.enter()
-	cx := l.context(ctx)
+	lcx := l.context(ctx)
+	cx := &lcx
 	var task abi.Scope
 	cx.Borrow = &task
 	var buf [binary.MaxFlat + 1]uint64

@@ -36,7 +36,15 @@ type Call struct {
 	Ctx  context.Context
 	Args []abi.Value // lists of numbers are the caller's own memory
 
-	cx *abi.Context
+	cx      *abi.Context
+	payload abi.Value
+}
+
+// Case returns case i of a variant, option or result with a payload, as the
+// answer of the call: abi.Case without an allocation, once a call.
+func (c *Call) Case(i uint64, payload abi.Value) abi.Value {
+	c.payload = payload
+	return abi.Value{Num: i, Ref: &c.payload}
 }
 
 // List returns a list<u8> in the caller's memory for the function to fill and
@@ -174,9 +182,7 @@ func (s *Set) instance(e binary.Extern) *exports {
 		if have != nil {
 			call = have.Funcs[x.Name].Call
 		}
-		out.items[x.Name] = &function{call: func(ctx context.Context, cx *abi.Context, args []abi.Value, ret func(abi.Value)) {
-			ret(call(&Call{Ctx: ctx, Args: args, cx: cx}))
-		}}
+		out.items[x.Name] = &function{host: call}
 	}
 	return out
 }

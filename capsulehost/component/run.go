@@ -92,7 +92,10 @@ func (i *Instance) Call(ctx context.Context, path []string, args ...abi.Value) (
 		return out, fmt.Errorf("the component exports no function %q", path)
 	}
 	err = i.guard(func() error {
-		f.call(i.context(ctx), nil, args, func(v abi.Value) { out = v.Clone() })
+		if f.host != nil {
+			return errors.New("an import that is exported again cannot be called by the host")
+		}
+		f.call(i.context(ctx), args, func(v abi.Value) { out = v.Clone() })
 		return nil
 	})
 	return out, err

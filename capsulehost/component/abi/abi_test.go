@@ -149,7 +149,7 @@ func TestFunctions(t *testing.T) {
 		}
 		place := mem.realloc(nil, 0, 0, f.result.align, f.result.size)
 		stack = append(stack, uint64(place))
-		if got := (Value{Ref: f.LiftParams(cx, stack)}); len(args) > 0 && text(got) != text(Value{Ref: args}) {
+		if got := (Value{Ref: f.LiftParams(cx, stack, nil)}); len(args) > 0 && text(got) != text(Value{Ref: args}) {
 			t.Fatalf("%d: lifted %s, lowered %s", i, text(got), text(Value{Ref: args}))
 		}
 		v := g.value(result)

@@ -1,6 +1,10 @@
 package abi
 
-import "github.com/astridfs/astridfs/capsulehost/component/binary"
+import (
+	"slices"
+
+	"github.com/astridfs/astridfs/capsulehost/component/binary"
+)
 
 // Plan is how values of a type are converted. It is immutable.
 type Plan struct {
@@ -110,17 +114,14 @@ func (c *Compiler) Func(t *binary.FuncType) *Func {
 func (f *Func) Stack() int { return f.flat + 1 }
 
 // LiftParams takes the parameters of a call that a guest makes from the core
-// values. Where the result goes through memory too, its place is checked, so
+// values, into args if there is room. Where the result goes through memory too, its place is checked, so
 // that a call with nowhere to answer has no effect.
-func (f *Func) LiftParams(cx *Context, stack []uint64) []Value {
+func (f *Func) LiftParams(cx *Context, stack []uint64, args []Value) []Value {
 	cx.refresh()
 	if f.out {
 		cx.check(uint32(stack[f.flat]), f.result.size, f.result.align)
 	}
-	if len(f.params) == 0 {
-		return nil
-	}
-	args := make([]Value, len(f.params))
+	args = slices.Grow(args[:0], len(f.params))[:len(f.params)]
 	if f.spill {
 		base := uint32(stack[0])
 		cx.check(base, f.size, f.align)

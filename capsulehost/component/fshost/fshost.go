@@ -75,7 +75,7 @@ func function(params, result string, do func(c *call) (abi.Value, error)) compon
 			if err != nil {
 				return failed(err)
 			}
-			return abi.Ok(v)
+			return cc.Case(0, v)
 		},
 	}
 }
