@@ -436,8 +436,8 @@ func TestCopyUpKeeps(t *testing.T) {
 	xbefore, err := b.xattrs("sub/f")
 	b.ok(err)
 	b.ok(b.setxattr("sub/f", "user.new", "x", 0)) // changes nothing else
-	after, xafter := b.stat("sub/f"), map[string]string{}
-	xafter, err = b.xattrs("sub/f")
+	after := b.stat("sub/f")
+	xafter, err := b.xattrs("sub/f")
 	b.ok(err)
 	xbefore["user.new"] = "x"
 	if fmt.Sprint(xafter) != fmt.Sprint(xbefore) {

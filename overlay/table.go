@@ -111,18 +111,6 @@ func (t *table) unregisterIdent(id at.Ident, n *node) {
 	s.mu.Unlock()
 }
 
-// len returns how many nodes are in memory.
-func (t *table) len() int {
-	k := 0
-	for i := range t.shards {
-		s := &t.shards[i]
-		s.mu.RLock()
-		k += len(s.nodes)
-		s.mu.RUnlock()
-	}
-	return k
-}
-
 // each calls f for every node in memory, with a reference that it gives back by
 // put.
 func (t *table) each(put func(*node), f func(*node)) {
