@@ -7,8 +7,8 @@ type FormatError = wasmbin.FormatError
 
 // Bounds of a binary.
 const (
-	maxNesting = 64       // of components and of types of instances and components
-	maxWork    = 20 << 20 // steps that types may cost beyond the reading of them
+	maxNesting = 64      // of components and of types of instances and components
+	maxWork    = 500_000 // steps that types may cost beyond the reading of them
 )
 
 // Ids of the sections of a component.

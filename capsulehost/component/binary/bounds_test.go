@@ -1,0 +1,107 @@
+package binary
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"strings"
+	"testing"
+)
+
+const header = "\x00asm\x0d\x00\x01\x00"
+
+func sized(b []byte) []byte { return append(binary.AppendUvarint(nil, uint64(len(b))), b...) }
+
+// sect is a section of a component.
+func sect(id byte, body ...byte) []byte { return append([]byte{id}, sized(body)...) }
+
+func component(sections ...[]byte) []byte {
+	return append([]byte(header), bytes.Join(sections, nil)...)
+}
+
+// TestBounds decodes what is made to cost much, or to be refused for a reason
+// that the error has to name.
+func TestBounds(t *testing.T) {
+	deep := component()
+	for range 100 {
+		deep = component(sect(secComponent, deep...))
+	}
+	types := []byte{}
+	for range 100 {
+		types = append(types, 0x42, 1, 1) // an instance type with a type in it
+	}
+	// An index of a type is a signed number.
+	index := func(i byte) []byte {
+		if i < 64 {
+			return []byte{i}
+		}
+		return []byte{i | 0x80, 0}
+	}
+	// Lists of lists, each of the one before.
+	lists := []byte{0x70, 0x7d}
+	for i := range byte(110) {
+		lists = append(append(lists, 0x70), index(i)...)
+	}
+	// Tuples of two of the one before: 2^110 bytes.
+	tuples := []byte{0x7d}
+	for i := range byte(110) {
+		tuples = append(append(append(tuples, 0x6f, 2), index(i)...), index(i)...)
+	}
+	// Variants of two of the one before: small, and with 2^90 ways through them.
+	variants := []byte{0x7d}
+	for i := range byte(90) {
+		variants = append(append(variants, 0x71, 2, 1, 'a', 1), index(i)...)
+		variants = append(append(append(variants, 0, 1, 'b', 1), index(i)...), 0)
+	}
+	// An instance type with 10,000 resources, imported 10,000 times.
+	wide := binary.AppendUvarint([]byte{0x42}, 10_000)
+	for i := range 10_000 {
+		name := append([]byte("r"), strings.Repeat("a", i%50+1)+"-"+strings.Repeat("b", i/50%50+1)+"-"+strings.Repeat("c", i/2500+1)...)
+		wide = append(append(append(wide, 4, 0), sized(name)...), 3, 1)
+	}
+	imports := binary.AppendUvarint(nil, 10_000)
+	for i := range 10_000 {
+		name := []byte("i" + strings.Repeat("a", i%50+1) + "-" + strings.Repeat("b", i/50%50+1) + "-" + strings.Repeat("c", i/2500+1))
+		imports = append(append(append(imports, 0), sized(name)...), 5, 0)
+	}
+	for _, c := range []struct {
+		name, want string // "" is no error
+		b          []byte
+	}{
+		{"empty", "", component()},
+		{"deep components", "more than 64 deep", deep},
+		{"deep types", "more than 64 deep", component(sect(secType, append([]byte{1}, types...)...))},
+		{"deep lists", "nested too deep", component(sect(secType, append([]byte{111}, lists...)...))},
+		{"a tuple of 2^110 bytes", "2^28 bytes", component(sect(secType, append([]byte{111}, tuples...)...))},
+		{"a variant of 2^90 ways", "", component(sect(secType, append([]byte{91}, variants...)...))},
+		{"a wide instance imported often", "types of the component are too large",
+			component(sect(secType, append([]byte{1}, wide...)...), sect(secImport, imports...))},
+		{"a count of 2^32-1", "are announced in", component(sect(secType, 0xff, 0xff, 0xff, 0xff, 0x0f))},
+		{"a name of 2^32-1 bytes", "more than 100000", component(sect(secImport, 1, 0, 0xff, 0xff, 0xff, 0xff, 0x0f))},
+		{"a number of 40 bits", "more than 32 bits", component(sect(secType, 0xff, 0xff, 0xff, 0xff, 0x7f))},
+		{"an unknown section", "0 to 12", component(sect(13))},
+		{"a section that is too long", "expected the end of the section", component(sect(secType, 0, 0))},
+		{"a section beyond the end", "are left", append(component(), secType, 5)},
+		{"a type that is not there", "there is no type 3", component(sect(secType, 1, 0x70, 3))},
+		{"itself", "there is no type 0", component(sect(secType, 1, 0x70, 0))},
+		{"stream", "streams are not supported", component(sect(secType, 1, 0x66, 0))},
+		{"future", "futures are not supported", component(sect(secType, 1, 0x65, 0))},
+		{"error-context", "error contexts are not supported", component(sect(secType, 1, 0x70, 0x64))},
+		{"async function", "async functions are not supported", component(sect(secType, 1, 0x43, 0, 1, 0))},
+		{"task.return", "task.return is not supported", component(sect(secCanon, 1, 9, 1, 0, 0))},
+		{"start", "start functions of components are not supported", component(sect(secStart, 0, 0, 0))},
+		{"value", "values of components are not supported", component(sect(secValue, 0))},
+		{"core module", "found a core module", []byte("\x00asm\x01\x00\x00\x00")},
+		{"text", `begins with "\0asm"`, []byte("(component)")},
+		{"nothing", `begins with "\0asm"`, nil},
+	} {
+		_, err := Decode(c.b)
+		broken, ok := errors.AsType[*FormatError](err)
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%s: %v", c.name, err)
+		case c.want != "" && (!ok || !strings.Contains(broken.What, c.want)):
+			t.Errorf("%s: %v, not %q", c.name, err, c.want)
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package binary
+
+func (s *scope) instance(r *reader) {
+	at := r.at()
+	switch b := r.byte("an instance"); b {
+	case 0:
+		s.instantiate(at, r)
+	case 1:
+		d := &DefInline{}
+		var ex externs
+		for range r.count("exports") {
+			at := r.at()
+			i := Item{Name: r.externName(true), Sort: r.sort(), Index: r.u32("an index")}
+			e := s.entity(at, i.Sort, i.Index)
+			i.Type = e.Type
+			ex.add(at, Extern{i.Name, e})
+			d.Exports = append(d.Exports, i)
+		}
+		s.instances = append(s.instances, newInstance(ex, nil))
+		s.def(d)
+	default:
+		failAt(at, "expected an instance (0 or 1), found %d", b)
+	}
+}
+
+func (s *scope) instantiate(at int64, r *reader) {
+	d := &DefInstance{Component: r.u32("a component")}
+	c := pick(at, s.components, d.Component, "component")
+	args := map[string]Entity{}
+	for range r.count("arguments") {
+		at := r.at()
+		i := Item{Name: r.name("the name of an argument"), Sort: r.sort(), Index: r.u32("an index")}
+		if _, ok := args[i.Name]; ok {
+			failAt(at, "the argument %.100q is there twice", i.Name)
+		}
+		e := s.entity(at, i.Sort, i.Index)
+		i.Type = e.Type
+		args[i.Name] = e
+		d.Args = append(d.Args, i)
+	}
+	m := s.d.matcher(at, c.imported)
+	for _, im := range c.Imports {
+		have, ok := args[im.Name]
+		if !ok {
+			failAt(at, "the component imports %.100q, which it is not given", im.Name)
+		}
+		if what := m.entity(have, im.Entity); what != "" {
+			failAt(at, "the argument %.100q is not what the component imports: %s", im.Name, what)
+		}
+	}
+	fresh := map[*Resource]*Resource{}
+	for _, res := range c.made {
+		to := s.slot(&Resource{Name: res.Name})
+		m.bound[res], fresh[res] = to, to
+		s.made = append(s.made, to)
+	}
+	s.d.spend(at, c.weight+len(c.made))
+	ex := externs{index: map[string]int{}}
+	ex.list = s.d.subst(at, m.bound).externs(c.Exports)
+	for i, e := range ex.list {
+		ex.index[e.Name] = i
+	}
+	d.Binds = s.d.paths(at, ex.list, fresh)
+	s.instances = append(s.instances, newInstance(ex, nil))
+	s.def(d)
+}
+
+// checkPublic checks that every resource in the type of an export has been
+// imported or exported.
+func (s *scope) checkPublic(at int64, name string, e Entity) {
+	if e.Sort == CoreModule || !mentions(e.Type) {
+		return
+	}
+	imported := map[*Resource]bool{}
+	for _, r := range s.imported {
+		imported[r] = true
+	}
+	own := map[*Resource]bool{}
+	if t := e.Instance(); t != nil {
+		s.ownTypes(at, t, own)
+	}
+	for r := range s.d.resourcesOf(at, e.Type) {
+		if r.Slot >= 0 && !s.public[r] && !imported[r] && !own[r] {
+			failAt(at, "the export %.100q has a resource type in it that is neither imported nor exported", name)
+		}
+	}
+	for r := range own {
+		s.public[r] = true
+	}
+}
+
+// ownTypes collects the resources that an instance exports itself.
+func (s *scope) ownTypes(at int64, t *InstanceType, own map[*Resource]bool) {
+	s.d.spend(at, 1+len(t.Exports))
+	for _, e := range t.Exports {
+		switch t := e.Type.(type) {
+		case *Resource:
+			own[t] = true
+		case *InstanceType:
+			if e.Sort == Instance {
+				s.ownTypes(at, t, own)
+			}
+		}
+	}
+}
+
+// resourcesOf collects the resources that occur in a type and are not bound by
+// it.
+func (d *decoder) resourcesOf(at int64, t Type) map[*Resource]bool {
+	found, seen := map[*Resource]bool{}, map[Type]bool{}
+	bound := map[*Resource]bool{}
+	var walk func(t Type)
+	externs := func(l []Extern) {
+		for _, e := range l {
+			if e.Type != nil {
+				walk(e.Type)
+			}
+		}
+	}
+	fields := func(l []Field) {
+		for _, f := range l {
+			if f.Type != nil {
+				walk(f.Type)
+			}
+		}
+	}
+	walk = func(t Type) {
+		if !mentions(t) || seen[t] {
+			return
+		}
+		seen[t] = true
+		d.spend(at, 1)
+		switch t := t.(type) {
+		case *Resource:
+			found[t] = true
+		case *ValType:
+			fields(t.Fields)
+			for _, in := range []*ValType{t.Elem, t.Err} {
+				if in != nil {
+					walk(in)
+				}
+			}
+			if t.Resource != nil {
+				walk(t.Resource)
+			}
+		case *FuncType:
+			fields(t.Params)
+			if t.Result != nil {
+				walk(t.Result)
+			}
+		case *InstanceType:
+			for _, b := range t.bound {
+				bound[b] = true
+			}
+			externs(t.Exports)
+		case *ComponentType:
+			for _, l := range [][]*Resource{t.imported, t.made} {
+				for _, b := range l {
+					bound[b] = true
+				}
+			}
+			externs(t.Imports)
+			externs(t.Exports)
+		}
+	}
+	walk(t)
+	for b := range bound {
+		delete(found, b)
+	}
+	return found
+}
