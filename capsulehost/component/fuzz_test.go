@@ -58,7 +58,7 @@ func tryRun(ctx context.Context, t *testing.T, rt wazero.Runtime, c *Component) 
 	}
 	defer p.Close(ctx)
 	i, err := p.Instantiate(ctx, 8<<20)
-	defer i.Close(ctx)
+	defer func() { i.Close(ctx) }() // also of one that failed
 	for _, e := range c.Exports() {
 		if err != nil {
 			break

@@ -139,3 +139,21 @@ func TestImportsRefused(t *testing.T) {
 	}
 	defer p.Close(ctx)
 }
+
+// TestDenied calls what the host provides only to deny it: in the terms of the
+// function's type, or by a trap where that has none.
+func TestDenied(t *testing.T) {
+	ctx := context.Background()
+	i := start(t, ctx, "wat/denied.wasm", NewSet(nil, "astrid:"))
+	v, err := i.Call(ctx, []string{"dial"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.Num != 101 {
+		t.Errorf("dial answers %d, not the error capability-denied", v.Num)
+	}
+	_, err = i.Call(ctx, []string{"clock"})
+	if fault, ok := errors.AsType[*guest.Fault](err); !ok || fault.Reason != "astrid:net/host@1.0.0 clock is not provided by this host" {
+		t.Errorf("clock: %v", err)
+	}
+}

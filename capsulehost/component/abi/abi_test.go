@@ -147,7 +147,7 @@ func TestFunctions(t *testing.T) {
 		if len(stack) != len(typ.Lifted().Params) {
 			t.Fatalf("%d: %d core values for %s", i, len(stack), typ.Lifted())
 		}
-		place := mem.realloc(nil, 0, 0, f.result.align, f.result.size)
+		place := mem.realloc(cx.Ctx, 0, 0, f.result.align, f.result.size)
 		stack = append(stack, uint64(place))
 		if got := (Value{Ref: f.LiftParams(cx, stack, nil)}); len(args) > 0 && text(got) != text(Value{Ref: args}) {
 			t.Fatalf("%d: lifted %s, lowered %s", i, text(got), text(Value{Ref: args}))
@@ -217,7 +217,7 @@ func TestTraps(t *testing.T) {
 			continue
 		}
 		f.next = 1000
-		at := f.realloc(nil, 0, 0, 4, 8)
+		at := f.realloc(cx.Ctx, 0, 0, 4, 8)
 		cx.putPair(at, uint32(c.flat[0]), uint32(c.flat[1]))
 		if trap(func() { cx.load(p, at) }) == "" {
 			t.Errorf("%s: lifted from memory", c.name)
