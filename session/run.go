@@ -135,7 +135,7 @@ func notRunnable(name string, err error) error {
 	next := ""
 	switch {
 	case errors.As(err, &format):
-		next = "give a WebAssembly core module (.wasm)"
+		next = "give a WebAssembly core module or component (.wasm)"
 	case errors.As(err, &imports):
 		next = "see what it needs with: astridfs inspect " + name
 	case errors.As(err, &entry):
