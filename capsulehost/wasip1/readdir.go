@@ -61,13 +61,13 @@ func (c call) list(d *desc, out *entries, cookie uint64) Errno {
 	if errno != Success || len(out.buf) == 0 {
 		return errno
 	}
-	self := uint64(0)
 	return errnoOf(dir.ReadDir(c.ctx, cookie, func(e vfs.DirEntry) bool {
 		switch {
-		case e.Name == ".":
-			self = e.Ino
-		case e.Name == ".." && d.node.id == vfs.RootID && self != 0:
-			e.Ino = self // nothing is above the root
+		case e.Name == ".." && d.node.id == vfs.RootID:
+			e.Ino = 0 // nothing is above the root, least of all the host's directory
+			if a, err := d.node.fs.GetAttr(c.ctx, vfs.RootID, nil); err == nil {
+				e.Ino = a.Ino
+			}
 		case e.Type == 0 && e.Name != "..":
 			e.Type = c.typeOf(d, e.Name)
 		}

@@ -26,7 +26,15 @@ var _ vfs.DirHandle = (*dirHandle)(nil)
 func (d *dirHandle) ReadDir(ctx context.Context, off uint64, fn func(vfs.DirEntry) bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.reader.Read(off, fn)
+	if d.n.id != vfs.RootID {
+		return d.reader.Read(off, fn)
+	}
+	return d.reader.Read(off, func(e vfs.DirEntry) bool {
+		if e.Name == ".." { // above the root is the root
+			e.Ino = d.n.ident.Ino
+		}
+		return fn(e)
+	})
 }
 
 // ReadDirPlus implements vfs.DirHandle. fn must not use this handle.
