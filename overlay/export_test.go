@@ -6,16 +6,18 @@ func (fs *FS) Pinned(path string) bool { return fs.pinned(path) }
 // SetStep has f called at the points between two states on disk.
 func (o *Options) SetStep(f func(string)) { o.step = f }
 
-// NodesHeld returns how many nodes are in memory, and how many of them callers
-// hold a reference to or have open.
-func (fs *FS) NodesHeld() (all, held int) {
+// NodesHeld returns how many nodes are in memory that nothing refers to, not
+// even an entry below, and how many callers hold a reference to or have open.
+func (fs *FS) NodesHeld() (idle, held int) {
 	fs.nodes.each(fs.put, func(n *node) {
-		all++
+		if n.refs.Load() == 1 { // the one that each took
+			idle++
+		}
 		if n.lookups.Load() > 0 || n.opens.Load() > 0 {
 			held++
 		}
 	})
-	return all, held
+	return idle, held
 }
 
 // HostWatches returns how many lower directories are watched.

@@ -2,7 +2,9 @@ package at
 
 import (
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,6 +13,9 @@ import (
 // one mutex guards the cache and every Dir of it, and is never held during a
 // system call.
 type Cache struct {
+	moving atomic.Int32  // renames under way
+	moved  atomic.Uint64 // renames that were
+
 	mu   sync.Mutex
 	max  int
 	ring []*Dir // those with an open descriptor, roots apart
@@ -65,10 +70,43 @@ func (d *Dir) Move(parent *Dir, name string) {
 	d.cache.mu.Unlock()
 }
 
+// Moving says that a directory is about to be renamed and Move to be called for
+// it, until done is called. Meanwhile an Acquire that finds something else in
+// the way waits a little and tries again, because it may have met a directory
+// between its two names.
+func (c *Cache) Moving() (done func()) {
+	c.moving.Add(1)
+	return func() {
+		c.moved.Add(1)
+		c.moving.Add(-1)
+	}
+}
+
+// moveWait bounds how long Acquire waits in all for renames under way.
+const moveWait = 20 * time.Millisecond
+
 // Acquire returns d's descriptor (O_PATH), opening it if need be, and keeps it
 // open until Release. Errnos: ENOENT, ENOTDIR, ELOOP and ESTALE when something
 // else is there now, EMFILE, ENFILE, EACCES.
 func (d *Dir) Acquire() (int, error) {
+	c := d.cache
+	for wait := 20 * time.Microsecond; ; wait *= 2 {
+		moved, moving := c.moved.Load(), c.moving.Load()
+		fd, err := d.acquire()
+		switch err {
+		case syscall.ENOENT, syscall.ENOTDIR, syscall.ELOOP, syscall.ESTALE:
+		default:
+			return fd, err
+		}
+		if moving == 0 && c.moving.Load() == 0 && c.moved.Load() == moved || wait > moveWait {
+			return fd, err
+		}
+		time.Sleep(wait)
+	}
+}
+
+// acquire is Acquire without a second try.
+func (d *Dir) acquire() (int, error) {
 	c := d.cache
 	c.mu.Lock()
 	if d.fd >= 0 {
@@ -85,7 +123,7 @@ func (d *Dir) Acquire() (int, error) {
 	parent, name, want := d.parent, d.name, d.ident
 	c.mu.Unlock()
 
-	pfd, err := parent.Acquire()
+	pfd, err := parent.acquire()
 	if err != nil {
 		return -1, err
 	}
