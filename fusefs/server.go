@@ -2,9 +2,11 @@ package fusefs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 )
 
 // Server is one live mount. Its methods may be called concurrently.
@@ -30,19 +32,37 @@ func (s *Server) Wait(ctx context.Context) error {
 
 // Unmount takes the mount away and returns when it is gone. If files below it
 // are in use it fails with [ErrBusy] and the mount stays. An ended mount is no
-// error.
+// error; one that was taken out of the tree and is still served, for files that
+// are open, is [ErrNotMounted].
 func (s *Server) Unmount() error {
 	if s.done() {
 		return nil
 	}
 	if err := s.unmount(false); err != nil {
-		if s.done() {
+		// Out of the tree, it may be about to end: the kernel has let go of it
+		// and the server has not heard yet.
+		if errors.Is(err, ErrNotMounted) && s.endsWithin(endWait) || s.done() {
 			return nil
 		}
 		return err
 	}
 	<-s.raw.ended
 	return nil
+}
+
+// endWait is how long a mount that is out of the tree, with nothing open, may
+// take to end.
+const endWait = time.Second
+
+func (s *Server) endsWithin(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-s.raw.ended:
+		return true
+	case <-t.C:
+		return false
+	}
 }
 
 // UnmountLazy takes the mount out of the directory tree at once. It goes on
