@@ -1,6 +1,10 @@
 package fusefs
 
-import "time"
+import (
+	"bytes"
+	"syscall"
+	"time"
+)
 
 // Logger takes what an operator should see: a panic in a call, a notification
 // that the kernel refused. A [log.Logger] is one, and so is a logrus logger. It
@@ -90,7 +94,14 @@ func (discard) Printf(string, ...any) {}
 // logWriter gives a Logger to go-fuse, which wants a log.Logger.
 type logWriter struct{ log Logger }
 
+// Write passes a message on, but for the one that the connection ended while
+// the server waited on it: when the kernel drops a mount, its readers get
+// ECONNABORTED or ENODEV, as it happens, and go-fuse reports the one and not the
+// other. [Server.Wait] tells of the end either way.
 func (w logWriter) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("Failed to read from fuse conn")) && bytes.Contains(p, []byte(syscall.ECONNABORTED.Error())) {
+		return len(p), nil
+	}
 	w.log.Printf("fuse: %s", trimNewline(p))
 	return len(p), nil
 }
