@@ -117,7 +117,7 @@ func checkMountpoint(mountpoint string) (string, error) {
 		return fail(ErrMountpointMissing, nil, "make the directory")
 	case errors.Is(err, syscall.ENOTDIR):
 		return fail(ErrNotDirectory, nil, "give a directory")
-	case errors.Is(err, syscall.ENOTCONN):
+	case cutOff(err):
 		return fail(ErrStale, err, "it lies below a dead mount; unmount that (umount -l)")
 	case err != nil:
 		return fail(nil, err, "")
@@ -138,7 +138,7 @@ func checkMountpoint(mountpoint string) (string, error) {
 		return fail(ErrMountpointMissing, nil, "make the directory")
 	case err == syscall.ENOTDIR:
 		return fail(ErrNotDirectory, nil, "give a directory")
-	case err == syscall.ENOTCONN:
+	case cutOff(err):
 		return fail(ErrStale, err, "unmount it (fusermount3 -u -z, as root umount -l)")
 	case err != nil:
 		return fail(nil, err, "")

@@ -136,10 +136,16 @@ func isStale(path string) bool {
 	}()
 	select {
 	case err := <-answer:
-		return errors.Is(err, syscall.ENOTCONN)
+		return cutOff(err)
 	case <-time.After(staleWait):
 		return false
 	}
+}
+
+// cutOff tells whether an error is that of a mount without a server: ENOTCONN,
+// or ECONNABORTED of a request that was under way when the server went.
+func cutOff(err error) bool {
+	return errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.ECONNABORTED)
 }
 
 // CleanStale unmounts what a process that is gone left at mountpoint, lazily, so

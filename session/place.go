@@ -56,7 +56,7 @@ func realDir(what, path, next string) (string, error) {
 		return "", fault.New(fault.Failed, next, "%s %s is not a directory", what, abs)
 	case errors.Is(err, fs.ErrPermission):
 		return "", fault.New(fault.Denied, "", "%s %s: %w", what, abs, err)
-	case errors.Is(err, unix.ENOTCONN):
+	case errors.Is(err, unix.ENOTCONN), errors.Is(err, unix.ECONNABORTED):
 		return "", fault.New(fault.Failed, "take it away with: fusermount3 -u -z, or umount -l",
 			"%s %s lies in a mount whose server is gone", what, abs)
 	}
