@@ -184,7 +184,7 @@ func (fs *FS) publishCopy(n *node, l link, c *copied) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer shut()
+	defer func() { shut() }()
 	if err := fs.makeImpure(p, fd); err != nil {
 		return false, err
 	}
@@ -208,6 +208,8 @@ func (fs *FS) publishCopy(n *node, l link, c *copied) (bool, error) {
 	if n.d != nil {
 		fs.finishDir(fd, l.name, &c.attr)
 	}
+	shut() // what follows may take FS.modes itself
+	shut = func() {}
 	setTimes(fd, "", &before) // only for show
 	if lk := n.findLinkLocked(p, l.name); lk != nil {
 		lk.inUpper = true

@@ -21,8 +21,6 @@ import (
 // skips are the reasons for which a test here does not run.
 var skips = map[string]string{
 	"mount": "mounting kernel overlayfs needs root",
-	"reopen": "known fault: after parallel changes by an ordinary user, the link count of a lower file with several names " +
-		"or a directory's time can differ when the layers are opened again",
 }
 
 // dump describes everything below the root of a subject, in a form that two

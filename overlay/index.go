@@ -214,7 +214,7 @@ func (fs *FS) findIndexed(l *ldir, dirfd int, name string, a *vfs.Attr, id at.Id
 // inode's count, or 'L' and the difference to the lower inode's.
 func (fs *FS) readNlink(dirfd int, name string, upper, lower uint32) (int32, error) {
 	var buf [markValueMax]byte
-	n, err := at.GetXattr(dirfd, name, fs.ly.ns+markNlink, buf[:])
+	n, err := fs.ly.getXattr(dirfd, name, markNlink, buf[:])
 	if err != nil {
 		if absent(err) {
 			return int32(lower) - int32(upper), nil

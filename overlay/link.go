@@ -33,7 +33,7 @@ func (fs *FS) Link(ctx context.Context, id, parent vfs.NodeID, name string) (vfs
 	n.mu.RLock()
 	lost := n.nameless && !n.tmp
 	n.mu.RUnlock()
-	if lost {
+	if lost { // nothing to copy up for; linkIn looks again
 		return vfs.Entry{}, syscall.ENOENT
 	}
 	if err := fs.copyUp(ctx, n, wholeFile); err != nil {
@@ -73,6 +73,9 @@ func (fs *FS) linkIn(n, p *node, name string) (vfs.Attr, error) {
 	}()
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.nameless && !n.tmp {
+		return vfs.Attr{}, syscall.ENOENT // its last name went meanwhile
+	}
 	if n.ino.Load() != fs.devs.ino(n.real) {
 		if err := fs.makeImpure(p, fd); err != nil {
 			return vfs.Attr{}, err
@@ -95,7 +98,7 @@ func (fs *FS) linkIn(n, p *node, name string) (vfs.Attr, error) {
 	}
 	fs.step("link.done")
 	p.d.version++
-	if n.orphan >= 0 {
+	if n.orphan >= 0 || n.dir == fs.parking {
 		fs.dropOrphanLocked(n)
 		n.dir, n.name = up, name
 	}

@@ -24,8 +24,9 @@ type found struct {
 	inUpper bool // the name itself is an entry of the upper directory
 
 	// Of non-directories.
-	idx   string
-	nlAdj int32
+	idx      string
+	nlAdj    int32
+	lowLinks uint32 // link count of the lower file that idx is made of
 
 	// Of directories.
 	upper    *at.Dir
@@ -252,14 +253,28 @@ func (fs *FS) adopt(p *node, name string, f *found) (*node, vfs.Attr, bool) {
 }
 
 // registerLinked has further names of the new node n lead to it. It is false
-// if another node stands for the file already, or its copy.
+// if another node stands for the file already, or its copy. p.d.mu is held.
 func (fs *FS) registerLinked(n *node, f *found) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if o := fs.nodes.registerIdent(f.id, n); o != nil {
 		fs.put(o)
 		return false
 	}
+	// What was found before n was registered may have changed through another
+	// node, by way of another name, which is gone from memory since. From here
+	// on n.mu keeps the index and the link count as they are.
 	if f.up {
-		return true
+		if f.idx == "" {
+			return true
+		}
+		home := fs.homeFD(f.idx)
+		up, id, err := at.Stat(home, f.idx)
+		if err == nil && id == f.id {
+			n.nlAdj, err = fs.readNlink(home, f.idx, up.Nlink, f.lowLinks)
+			return err == nil
+		}
+		return err != nil && err != syscall.ENOENT // the next use of n tells
 	}
 	// A copy-up enters the index before it gives up the lower identity: seeing
 	// neither it nor a node now means that there was none.
@@ -269,6 +284,9 @@ func (fs *FS) registerLinked(n *node, f *found) bool {
 	}
 	defer f.low.at.Release()
 	x, err := fs.findIndexed(f.low, fd, f.name, &f.attr, f.id)
+	if err == nil && !x.up {
+		n.nlAdj = x.adj
+	}
 	return err != nil || !x.up
 }
 
@@ -294,7 +312,7 @@ func (fs *FS) adoptName(n, p *node, name string, f *found) bool {
 	p.ref()
 	n.addLinkLocked(link{parent: p, name: name, inUpper: f.inUpper})
 	n.nameless = false
-	if n.orphan >= 0 || n.dir == nil {
+	if n.orphan >= 0 || n.dir == nil || n.dir == fs.parking {
 		fs.dropOrphanLocked(n)
 		n.dir, n.name, n.low = f.dir, f.name, f.low
 	}
@@ -421,7 +439,7 @@ func (fs *FS) findIndexMark(p *node, fd int, name string, f *found) error {
 	if l, a, _, err := fs.lowerEntry(p, name); err == nil && l != nil {
 		lower = a.Nlink
 	}
-	f.idx, f.dir, f.name = idx, fs.hard.home(idx), idx
+	f.idx, f.dir, f.name, f.lowLinks = idx, fs.hard.home(idx), idx, lower
 	f.nlAdj, err = fs.readNlink(fd, name, f.attr.Nlink, lower)
 	return err
 }

@@ -57,6 +57,7 @@ func (fs *FS) foundLower(l *ldir, fd int, name string, a vfs.Attr, id at.Ident, 
 	}
 	f.idx, f.nlAdj = x.name, x.adj
 	if x.up {
+		f.lowLinks = a.Nlink
 		f.attr, f.id, f.up, f.low = x.attr, x.id, true, nil
 		f.dir, f.name = fs.hard.home(x.name), x.name
 	}

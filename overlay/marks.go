@@ -3,6 +3,7 @@ package overlay
 import (
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -51,6 +52,38 @@ func isWhiteout(a *vfs.Attr) bool { return a.Type() == unix.S_IFCHR && a.Rdev ==
 // cannot hold on such an object, reads as not set.
 type marks struct {
 	ns string // nsTrusted or nsUser
+	// modes is FS.modes where the process is an ordinary user's, else nil.
+	modes *sync.Mutex
+}
+
+// own calls f, which reads or writes a mark of the object. User attributes
+// follow the permission bits, which may shut even the owner out: an ordinary
+// user's process gives itself the permission for the length of f. Should it be
+// killed in that moment, the owner's read and write bits stay set.
+func (m marks) own(dirfd int, name string, f func() error) error {
+	err := f()
+	if err != syscall.EACCES || m.modes == nil {
+		return err
+	}
+	m.modes.Lock()
+	defer m.modes.Unlock()
+	a, _, serr := at.Stat(dirfd, name)
+	if serr != nil || a.Type() == unix.S_IFLNK || at.Chmod(dirfd, name, a.Mode&0o7777|0o600) != nil {
+		return err
+	}
+	err = f()
+	if cerr := at.Chmod(dirfd, name, a.Mode&0o7777); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+func (m marks) getXattr(dirfd int, name, mark string, buf []byte) (n int, err error) {
+	err = m.own(dirfd, name, func() error {
+		n, err = at.GetXattr(dirfd, name, m.ns+mark, buf)
+		return err
+	})
+	return n, err
 }
 
 // absent tells whether err, from reading an extended attribute, means that
@@ -60,7 +93,7 @@ func absent(err error) bool {
 }
 
 func (m marks) get(dirfd int, name, mark string, buf []byte) (string, bool, error) {
-	n, err := at.GetXattr(dirfd, name, m.ns+mark, buf)
+	n, err := m.getXattr(dirfd, name, mark, buf)
 	switch {
 	case err == nil:
 		return string(buf[:n]), true, nil
@@ -71,14 +104,17 @@ func (m marks) get(dirfd int, name, mark string, buf []byte) (string, bool, erro
 }
 
 func (m marks) set(dirfd int, name, mark, value string) error {
-	return at.SetXattr(dirfd, name, m.ns+mark, []byte(value), 0)
+	return m.own(dirfd, name, func() error {
+		return at.SetXattr(dirfd, name, m.ns+mark, []byte(value), 0)
+	})
 }
 
 func (m marks) remove(dirfd int, name, mark string) error {
-	if err := at.RemoveXattr(dirfd, name, m.ns+mark); err != nil && !absent(err) {
-		return err
+	err := m.own(dirfd, name, func() error { return at.RemoveXattr(dirfd, name, m.ns+mark) })
+	if absent(err) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // opaque tells whether the directory hides what lower layers have in its place.
@@ -100,7 +136,7 @@ func (m marks) setOpaque(dirfd int, name string) error {
 // overlay's root that begins with '/', or a name beside its own; "" without.
 // A value that is neither is EIO, as it is to the kernel.
 func (m marks) redirect(dirfd int, name string) (string, error) {
-	n, err := at.GetXattr(dirfd, name, m.ns+markRedirect, nil)
+	n, err := m.getXattr(dirfd, name, markRedirect, nil)
 	if absent(err) {
 		return "", nil
 	}
@@ -177,7 +213,7 @@ func (m marks) setIno(dirfd int, name string, ino uint64) error {
 // xattrWhiteout tells whether the object, an empty regular file in a directory
 // marked opaque "x", is a whiteout.
 func (m marks) xattrWhiteout(dirfd int, name string) (bool, error) {
-	n, err := at.GetXattr(dirfd, name, m.ns+markWhiteout, nil)
+	n, err := m.getXattr(dirfd, name, markWhiteout, nil)
 	if absent(err) {
 		return false, nil
 	}

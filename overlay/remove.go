@@ -84,7 +84,7 @@ func (fs *FS) Unlink(ctx context.Context, parent vfs.NodeID, name string) error 
 func (fs *FS) unlinkIn(p *node, name string) (*node, error) {
 	p.d.mu.Lock()
 	defer p.d.mu.Unlock()
-	n, a, err := fs.lookupLocked(p, name)
+	n, _, err := fs.lookupLocked(p, name)
 	if err == errRemerge {
 		return nil, syscall.EISDIR
 	}
@@ -95,16 +95,16 @@ func (fs *FS) unlinkIn(p *node, name string) (*node, error) {
 		fs.put(n)
 		return nil, syscall.EISDIR
 	}
-	if err := fs.unlinkLocked(p, name, n, a.Nlink); err != nil {
+	if err := fs.unlinkLocked(p, name, n); err != nil {
 		fs.put(n)
 		return nil, err
 	}
 	return n, nil
 }
 
-// unlinkLocked removes the name of the non-directory n, whose link count shown
-// is nlink. p.d.mu is held exclusively.
-func (fs *FS) unlinkLocked(p *node, name string, n *node, nlink uint32) error {
+// unlinkLocked removes the name of the non-directory n. p.d.mu is held
+// exclusively.
+func (fs *FS) unlinkLocked(p *node, name string, n *node) error {
 	up, fd, err := p.d.acquireUpperLocked()
 	if err != nil {
 		return err
@@ -112,12 +112,18 @@ func (fs *FS) unlinkLocked(p *node, name string, n *node, nlink uint32) error {
 	defer up.Release()
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	// Only now does the link count stand still: other names come and go in
+	// other directories.
+	a, err := n.statLocked()
+	if err != nil {
+		return err
+	}
 	low, err := fs.coverLocked(p, name)
 	if err != nil {
 		return err
 	}
 	inUpper := fs.nameInUpperLocked(n, p, name)
-	v, err := fs.holdLocked(n, p, fd, name, inUpper, nlink)
+	v, err := fs.holdLocked(n, p, fd, name, inUpper, a.Nlink)
 	if err != nil {
 		return err
 	}
@@ -135,7 +141,7 @@ func (fs *FS) unlinkLocked(p *node, name string, n *node, nlink uint32) error {
 	}
 	fs.step("unlink.done")
 	p.d.version++
-	return fs.lostNameLocked(n, p, name, inUpper, nlink, v)
+	return fs.lostNameLocked(n, p, name, inUpper, a.Nlink, v)
 }
 
 // nameInUpperLocked tells whether name in p, a name of n, is an entry of the
@@ -246,11 +252,17 @@ func (fs *FS) lostNameLocked(n *node, p *node, name string, inUpper bool, nlink 
 	if nlink <= 1 {
 		n.nameless = true
 	}
+	if n.up && n.idx == "" && n.orphan < 0 && !v.moved && n.dir == p.d.upper.Load() && n.name == name {
+		fs.lostSightLocked(n)
+	}
 	switch {
 	case n.up && n.idx != "":
 		if nlink <= 1 {
 			err = at.Unlink(fs.homeFD(n.idx), n.idx, 0)
 			n.idx = ""
+			if n.orphan < 0 && !v.moved {
+				fs.lostSightLocked(n)
+			}
 		} else if !inUpper {
 			n.nlAdj--
 			err = fs.setNlinkLocked(n)
@@ -259,6 +271,18 @@ func (fs *FS) lostNameLocked(n *node, p *node, name string, inUpper bool, nlink 
 		err = fs.countRemovedLocked(n)
 	}
 	return err
+}
+
+// lostSightLocked records that nothing leads to the upper file of n any more,
+// which only the operation under way refers to. Another name of the file that is
+// looked up later may bring it back. Without one, the host's filesystem gives
+// the inode number to the next file, which must not find n by it.
+func (fs *FS) lostSightLocked(n *node) {
+	n.dir, n.name = nil, ""
+	if n.nameless {
+		n.stale = true
+		fs.nodes.unregisterIdent(n.real, n)
+	}
 }
 
 // countRemovedLocked records that one more name of a lower file with several

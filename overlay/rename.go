@@ -117,7 +117,6 @@ func (r *renaming) try(ctx context.Context, flags vfs.RenameFlags) (again bool, 
 	if r.x.isDir() || r.y != nil && r.y.isDir() {
 		fs.renames.Lock()
 		defer fs.renames.Unlock()
-		defer fs.ly.dirs.Moving()()
 	}
 	defer lockDirs(r.from, r.to, r.x, r.y)()
 	if changed, err := r.changedLocked(); changed || err != nil {

@@ -166,12 +166,16 @@ func (fs *FS) probe() error {
 	if err := at.Mkdir(ly.scratch, a, 0o700); err != nil {
 		return err
 	}
+	ly.privileged = unix.Geteuid() == 0
 	var err error
 	for _, ns := range []string{nsTrusted, nsUser} {
 		if ns == nsTrusted && fs.opt.UserXattr {
 			continue
 		}
 		ly.marks = marks{ns: ns}
+		if !ly.privileged {
+			ly.marks.modes = &fs.modes
+		}
 		if err = ly.setOpaque(ly.scratch, a); err == nil {
 			break
 		}
@@ -179,7 +183,6 @@ func (fs *FS) probe() error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoXattr, err)
 	}
-	ly.privileged = unix.Geteuid() == 0
 	if err := at.Mknod(ly.scratch, b, whiteoutMode, 0); err != nil {
 		return fmt.Errorf("%w: %w", ErrNoWhiteout, err)
 	}

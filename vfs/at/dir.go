@@ -2,9 +2,7 @@ package at
 
 import (
 	"sync"
-	"sync/atomic"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,9 +11,6 @@ import (
 // one mutex guards the cache and every Dir of it, and is never held during a
 // system call.
 type Cache struct {
-	moving atomic.Int32  // renames under way
-	moved  atomic.Uint64 // renames that were
-
 	mu   sync.Mutex
 	max  int
 	ring []*Dir // those with an open descriptor, roots apart
@@ -37,10 +32,11 @@ type Dir struct {
 	// Guarded by cache.mu.
 	parent *Dir
 	name   string
-	ident  Ident // what Acquire expects to find; zero until first opened
-	fd     int   // -1 while closed
-	pins   int   // uses of fd under way
-	slot   int   // in cache.ring; -1 while not in it
+	moves  uint64 // how often Move was called
+	ident  Ident  // what Acquire expects to find; zero until first opened
+	fd     int    // -1 while closed
+	pins   int    // uses of fd under way
+	slot   int    // in cache.ring; -1 while not in it
 	recent bool
 	dead   bool
 }
@@ -62,75 +58,65 @@ func (d *Dir) Child(name string, id Ident) *Dir {
 }
 
 // Move records that the directory has been renamed. An open descriptor stays
-// good. The caller makes sure that no Acquire of d or of a Dir below overlaps
-// the rename itself and Move together, or expects ENOENT and ESTALE from it.
+// good. Whoever renames it keeps it acquired from before the rename until after
+// Move: then an Acquire of d, or of a Dir below, that overlaps all this finds
+// the directory in any case, by that descriptor or by the new name.
 func (d *Dir) Move(parent *Dir, name string) {
 	d.cache.mu.Lock()
 	d.parent, d.name = parent, name
+	d.moves++
 	d.cache.mu.Unlock()
 }
-
-// Moving says that a directory is about to be renamed and Move to be called for
-// it, until done is called. Meanwhile an Acquire that finds something else in
-// the way waits a little and tries again, because it may have met a directory
-// between its two names.
-func (c *Cache) Moving() (done func()) {
-	c.moving.Add(1)
-	return func() {
-		c.moved.Add(1)
-		c.moving.Add(-1)
-	}
-}
-
-// moveWait bounds how long Acquire waits in all for renames under way.
-const moveWait = 20 * time.Millisecond
 
 // Acquire returns d's descriptor (O_PATH), opening it if need be, and keeps it
 // open until Release. Errnos: ENOENT, ENOTDIR, ELOOP and ESTALE when something
 // else is there now, EMFILE, ENFILE, EACCES.
 func (d *Dir) Acquire() (int, error) {
-	c := d.cache
-	for wait := 20 * time.Microsecond; ; wait *= 2 {
-		moved, moving := c.moved.Load(), c.moving.Load()
-		fd, err := d.acquire()
-		switch err {
-		case syscall.ENOENT, syscall.ENOTDIR, syscall.ELOOP, syscall.ESTALE:
-		default:
+	for {
+		fd, moves, err := d.acquire()
+		if err == nil || !d.wasMoved(moves) {
 			return fd, err
 		}
-		if moving == 0 && c.moving.Load() == 0 && c.moved.Load() == moved || wait > moveWait {
-			return fd, err
-		}
-		time.Sleep(wait)
 	}
 }
 
-// acquire is Acquire without a second try.
-func (d *Dir) acquire() (int, error) {
+// wasMoved tells whether d was renamed since moves was read, or is now: a
+// failure to open it by its name of then means nothing.
+func (d *Dir) wasMoved(moves uint64) bool {
 	c := d.cache
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !d.dead && (d.fd >= 0 || d.moves != moves)
+}
+
+// acquire is Acquire without a second try. moves belongs to the name that was
+// tried.
+func (d *Dir) acquire() (fd int, moves uint64, err error) {
+	c := d.cache
+	c.mu.Lock()
+	moves = d.moves
 	if d.fd >= 0 {
 		d.pins++
 		d.recent = true
 		fd := d.fd
 		c.mu.Unlock()
-		return fd, nil
+		return fd, moves, nil
 	}
 	if d.dead || d.parent == nil {
 		c.mu.Unlock()
-		return -1, syscall.ESTALE
+		return -1, moves, syscall.ESTALE
 	}
 	parent, name, want := d.parent, d.name, d.ident
 	c.mu.Unlock()
 
-	pfd, err := parent.acquire()
+	pfd, err := parent.Acquire()
 	if err != nil {
-		return -1, err
+		return -1, moves, err
 	}
-	fd, err := Open(pfd, name, unix.O_PATH|unix.O_DIRECTORY, 0)
+	fd, err = Open(pfd, name, unix.O_PATH|unix.O_DIRECTORY, 0)
 	parent.Release()
 	if err != nil {
-		return -1, err
+		return -1, moves, err
 	}
 	_, got, err := Stat(fd, "")
 	if err == nil && want != (Ident{}) && got != want {
@@ -138,9 +124,10 @@ func (d *Dir) acquire() (int, error) {
 	}
 	if err != nil {
 		unix.Close(fd)
-		return -1, err
+		return -1, moves, err
 	}
-	return d.install(fd, got)
+	fd, err = d.install(fd, got)
+	return fd, moves, err
 }
 
 // install makes fd d's descriptor, unless another goroutine was first.

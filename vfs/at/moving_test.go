@@ -37,10 +37,12 @@ func TestAcquireDuringMoves(t *testing.T) {
 				return
 			default:
 			}
-			done := c.Moving()
-			err := unix.Renameat(fd, names[i%2], fd, names[(i+1)%2])
-			dir.Move(root, names[(i+1)%2])
-			done()
+			_, err := dir.Acquire()
+			if err == nil {
+				err = unix.Renameat(fd, names[i%2], fd, names[(i+1)%2])
+				dir.Move(root, names[(i+1)%2])
+				dir.Release()
+			}
 			if err != nil {
 				t.Error(err)
 				return
