@@ -29,11 +29,26 @@ var (
 	errClosed = errors.New("the audit log is closed")
 )
 
+// Damage is what happened to a log.
+type Damage string
+
+// Changed: a record is not as it was written. Missing: records are gone from
+// the middle. Reordered: records stand elsewhere, or twice. Truncated: the end
+// is gone. Foreign: it is of another session, or signed with another key.
+const (
+	Changed   Damage = "changed"
+	Missing   Damage = "missing"
+	Reordered Damage = "reordered"
+	Truncated Damage = "truncated"
+	Foreign   Damage = "foreign"
+)
+
 // BrokenError says where a log is not as it was left.
 type BrokenError struct {
 	File string // name in the log's directory
 	Line int    // from 1; 0 where it is about the file or the log as a whole
 	Seq  uint64 // of the first record that is wrong or missing
+	Kind Damage
 	Why  string
 }
 
@@ -42,7 +57,7 @@ func (e *BrokenError) Error() string {
 	if e.Line > 0 {
 		where += ", line " + strconv.Itoa(e.Line)
 	}
-	return fmt.Sprintf("audit log broken at record %d (%s): %s", e.Seq, where, e.Why)
+	return fmt.Sprintf("audit log broken at record %d (%s): %s: %s", e.Seq, where, e.Kind, e.Why)
 }
 
 // fileName returns the name of the file whose first record is first. Names sort
@@ -96,27 +111,44 @@ func writeHead(path string, h head, key ed25519.PrivateKey) error {
 	return replaceFile(path, append(data, '\n'))
 }
 
-// readHead returns the zero head if there is none.
-func readHead(path string, pub ed25519.PublicKey) (head, error) {
+// signedHead is a head file as it was read, its signature not yet checked.
+type signedHead struct {
+	head
+	signature []byte
+	present   bool
+}
+
+// readHead reads the head file, whose absence is no error here.
+func readHead(path string) (signedHead, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return head{}, nil
+		return signedHead{}, nil
 	}
 	if err != nil {
-		return head{}, err
+		return signedHead{}, fmt.Errorf("audit log: %w", err)
 	}
 	var j headJSON
-	var h head
 	if json.Unmarshal(data, &j) != nil || j.V != Version {
-		return head{}, &BrokenError{File: headFile, Why: "not a head file"}
+		return signedHead{}, &BrokenError{File: headFile, Kind: Changed, Why: "not a head file"}
 	}
-	h.Seq = j.Seq
-	n, err := hex.Decode(h.Hash[:], []byte(j.Hash)[:min(len(j.Hash), 2*len(h.Hash))])
-	sig, serr := hex.DecodeString(j.Signature)
-	if err != nil || n != len(h.Hash) || serr != nil || !ed25519.Verify(pub, h.message(), sig) {
-		return head{}, &BrokenError{File: headFile, Seq: j.Seq, Why: "its signature does not fit"}
+	h := signedHead{head: head{Seq: j.Seq}, present: true}
+	hash, err := hex.DecodeString(j.Hash)
+	if err == nil {
+		h.signature, err = hex.DecodeString(j.Signature)
 	}
+	if err != nil || len(hash) != len(h.Hash) {
+		return signedHead{}, &BrokenError{File: headFile, Kind: Changed, Seq: j.Seq, Why: "not a head file"}
+	}
+	copy(h.Hash[:], hash)
 	return h, nil
+}
+
+// check tells whether h was signed with the key.
+func (h *signedHead) check(pub ed25519.PublicKey) error {
+	if h.present && !ed25519.Verify(pub, h.message(), h.signature) {
+		return &BrokenError{File: headFile, Kind: Foreign, Seq: h.Seq, Why: "the signature of the log's end does not fit the key"}
+	}
+	return nil
 }
 
 // replaceFile writes a file of mode 0600 durably and in one step.
@@ -186,13 +218,19 @@ type tail struct {
 // repairTail finds the end of the log, cuts a torn last line off, and holds the
 // end against the head file. The rest of the log is left to Verify.
 func repairTail(dir string, pub ed25519.PublicKey) (tail, error) {
-	h, err := readHead(filepath.Join(dir, headFile), pub)
+	h, err := readHead(filepath.Join(dir, headFile))
+	if err == nil {
+		err = h.check(pub)
+	}
 	if err != nil {
 		return tail{}, err
 	}
 	names, err := files(dir)
 	if err != nil {
 		return tail{}, fmt.Errorf("audit log: %w", err)
+	}
+	if !h.present && len(names) > 0 {
+		return tail{}, &BrokenError{File: headFile, Kind: Truncated, Why: "there are records and no head file, which is made before the first"}
 	}
 	var t tail
 	for i := len(names) - 1; i >= 0 && t.seq == 0; i-- {
@@ -208,15 +246,23 @@ func repairTail(dir string, pub ed25519.PublicKey) (tail, error) {
 		}
 		r, err := ParseRecord(line)
 		if err != nil {
-			return tail{}, &BrokenError{File: names[i], Seq: h.Seq, Why: "last record: " + err.Error()}
+			return tail{}, &BrokenError{File: names[i], Seq: h.Seq, Kind: Changed, Why: "the last record: " + err.Error()}
 		}
 		t.seq, t.hash = r.Seq, r.Hash
 	}
-	if t.seq < h.Seq || (t.seq == h.Seq && t.hash != h.Hash) {
-		return tail{}, &BrokenError{File: t.file, Seq: t.seq + 1,
-			Why: fmt.Sprintf("the log ends at record %d, but record %d was written and signed: it was cut or replaced", t.seq, h.Seq)}
+	if t.seq < h.Seq {
+		return tail{}, &BrokenError{File: t.file, Seq: t.seq + 1, Kind: Truncated, Why: cutWhy(h.Seq)}
+	}
+	if t.seq == h.Seq && t.hash != h.Hash {
+		return tail{}, &BrokenError{File: t.file, Seq: t.seq, Kind: Changed, Why: headWhy}
 	}
 	return t, nil
+}
+
+const headWhy = "the last record is not the one that was signed"
+
+func cutWhy(signed uint64) string {
+	return fmt.Sprintf("the log ends before it, but record %d was written and signed", signed)
 }
 
 // lastLine returns the last whole line of a file, nil if there is none, and

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +20,7 @@ const (
 	checkpointRecords = 4096     // records between two checkpoints, at the most
 	checkpointEvery   = time.Second
 	groupDelay        = 10 * time.Millisecond
-	maxPending        = 1 << 14 // records; Append waits beyond
+	maxPending        = 1 << 12 // records; Append waits beyond
 )
 
 // Options of a log.
@@ -51,9 +52,11 @@ type Log struct {
 	urgent  uint64 // highest Seq that somebody waits to have synced
 	closing bool
 	err     error      // of the first write that failed; final
+	spare   []Record   // the array of a batch that was written, for the queue
 	moved   *sync.Cond // written, synced or err changed, or the queue shrank
 	wake    chan struct{}
 	done    chan struct{}
+	broken  atomic.Bool // err is set
 
 	// Of the writer goroutine alone.
 	file       *os.File
@@ -108,6 +111,11 @@ func (l *Log) start() error {
 	}
 	name := last.file
 	if name == "" {
+		// The head comes before the first record, so that a log without one was
+		// tampered with.
+		if err := writeHead(l.path(headFile), head{}, l.key); err != nil {
+			return fmt.Errorf("audit log: %w", err)
+		}
 		name = fileName(1)
 	}
 	if l.file, err = os.OpenFile(l.path(name), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600); err != nil {
@@ -120,7 +128,7 @@ func (l *Log) start() error {
 	l.size, l.prev, l.lastCheck = st.Size(), last.hash, l.opt.Now()
 	l.nextSeq, l.written, l.synced = last.seq+1, last.seq, last.seq
 	go l.write()
-	r := Record{Op: "start", Outcome: Allowed, Key: hex.EncodeToString(pub), Actor: Actor{UID: uint32(os.Geteuid()), PID: uint32(os.Getpid())}}
+	r := Record{Op: OpStart, Outcome: Allowed, Key: hex.EncodeToString(pub), Actor: Actor{UID: uint32(os.Geteuid()), PID: uint32(os.Getpid())}}
 	if err := l.Append(r, true); err != nil {
 		return errors.Join(err, l.Close())
 	}
@@ -153,7 +161,7 @@ func (l *Log) Append(r Record, durable bool) error {
 	if durable {
 		l.urgent = r.Seq
 	}
-	if durable || len(l.queue) == 1 {
+	if durable || len(l.queue) == 1 || len(l.queue) == maxPending/2 {
 		l.poke()
 	}
 	for durable && l.synced < r.Seq && l.err == nil {
@@ -163,6 +171,17 @@ func (l *Log) Append(r Record, durable bool) error {
 		return l.err
 	}
 	return nil
+}
+
+// Err returns what every call of Append answers from now on, because writing
+// failed; nil while the log can be written. It costs an atomic load.
+func (l *Log) Err() error {
+	if !l.broken.Load() {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
 }
 
 // Flush returns when all that was appended before is on stable storage.
@@ -222,7 +241,7 @@ func (l *Log) write() {
 		l.gather()
 		l.mu.Lock()
 		batch, closing, urgent := l.queue, l.closing, l.urgent > l.synced
-		l.queue = nil
+		l.queue, l.spare = l.spare[:0], nil
 		l.moved.Broadcast()
 		l.mu.Unlock()
 
@@ -239,12 +258,17 @@ func (l *Log) write() {
 		l.mu.Lock()
 		if err != nil && l.err == nil {
 			l.err = fmt.Errorf("the audit log can't be written: %w", err)
+			l.broken.Store(true)
 		}
 		if len(batch) > 0 && err == nil {
 			l.written = max(l.written, batch[len(batch)-1].Seq)
 		}
 		if synced {
 			l.synced = l.written
+		}
+		if l.spare == nil && cap(batch) <= 2*maxPending {
+			clear(batch) // lets go of the paths
+			l.spare = batch[:0]
 		}
 		stop := l.err != nil || (closing && len(l.queue) == 0)
 		l.moved.Broadcast()
@@ -317,7 +341,7 @@ func (l *Log) checkpoint() error {
 	if err := l.writeBatch(batch); err != nil {
 		return err
 	}
-	r := Record{Seq: seq, Time: l.opt.Now(), Session: l.opt.Session, Op: "checkpoint", Outcome: Allowed, Prev: l.prev,
+	r := Record{Seq: seq, Time: l.opt.Now(), Session: l.opt.Session, Op: OpCheckpoint, Outcome: Allowed, Prev: l.prev,
 		Signature: hex.EncodeToString(ed25519.Sign(l.key, checkpointMessage(l.prev)))}
 	l.buf, l.prev = r.appendLine(l.buf[:0])
 	if err := l.flush(); err != nil {

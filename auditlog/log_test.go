@@ -75,12 +75,12 @@ func TestTamperingIsFound(t *testing.T) {
 		name   string
 		tamper func(t *testing.T, dir string, lines [][]byte) [][]byte
 		seq    uint64
-		why    string
+		kind   Damage
 	}{
 		{"changed", func(_ *testing.T, _ string, l [][]byte) [][]byte {
 			l[at] = bytes.Replace(l[at], []byte("dir"), []byte("djr"), 1)
 			return l
-		}, at + 1, "changed"},
+		}, at + 1, Changed},
 		{"changed with its hash", func(t *testing.T, _ string, l [][]byte) [][]byte {
 			r, err := ParseRecord(l[at])
 			if err != nil {
@@ -89,25 +89,40 @@ func TestTamperingIsFound(t *testing.T) {
 			r.Path = "workspace://innocent"
 			l[at], _ = r.appendLine(nil)
 			return l
-		}, at + 2, "does not follow"},
-		{"missing", func(_ *testing.T, _ string, l [][]byte) [][]byte { return append(l[:at:at], l[at+1:]...) }, at + 1, "missing"},
+		}, at + 2, Changed},
+		{"missing", func(_ *testing.T, _ string, l [][]byte) [][]byte { return append(l[:at:at], l[at+1:]...) }, at + 1, Missing},
 		{"doubled", func(_ *testing.T, _ string, l [][]byte) [][]byte {
 			return append(l[:at+1:at+1], l[at:]...)
-		}, at + 2, "doubled"},
-		{"swapped", func(_ *testing.T, _ string, l [][]byte) [][]byte { l[at], l[at+1] = l[at+1], l[at]; return l }, at + 1, "missing"},
-		{"end cut off", func(_ *testing.T, _ string, l [][]byte) [][]byte { return l[:at] }, at + 1, "missing"},
-		{"emptied", func(_ *testing.T, _ string, _ [][]byte) [][]byte { return nil }, 1, "missing"},
+		}, at + 2, Reordered},
+		{"swapped", func(_ *testing.T, _ string, l [][]byte) [][]byte { l[at], l[at+1] = l[at+1], l[at]; return l }, at + 1, Reordered},
+		{"end cut off", func(_ *testing.T, _ string, l [][]byte) [][]byte { return l[:at] }, at + 1, Truncated},
+		{"emptied", func(_ *testing.T, _ string, _ [][]byte) [][]byte { return nil }, 1, Truncated},
 		{"foreign", func(t *testing.T, _ string, l [][]byte) [][]byte {
 			other := t.TempDir()
 			fill(t, other, 100, 0)
 			_, lines := content(t, other)
 			return lines
-		}, 1, "foreign"},
-		{"garbage", func(_ *testing.T, _ string, l [][]byte) [][]byte { l[at] = []byte("garbage\n"); return l }, at + 1, "not a record"},
+		}, 1, Foreign},
+		{"garbage", func(_ *testing.T, _ string, l [][]byte) [][]byte { l[at] = []byte("garbage\n"); return l }, at + 1, Changed},
 		{"not canonical", func(_ *testing.T, _ string, l [][]byte) [][]byte {
 			l[at] = append([]byte(" "), l[at]...)
 			return l
-		}, at + 1, "not as this program writes it"},
+		}, at + 1, Changed},
+		{"head taken away", func(t *testing.T, dir string, l [][]byte) [][]byte {
+			if err := os.Remove(filepath.Join(dir, headFile)); err != nil {
+				t.Fatal(err)
+			}
+			return l[:at]
+		}, at + 1, Truncated},
+		{"of another session", func(t *testing.T, dir string, l [][]byte) [][]byte {
+			r, err := ParseRecord(l[at])
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Session = "other"
+			l[at], _ = r.appendLine(nil)
+			return l
+		}, at + 1, Foreign},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -122,8 +137,8 @@ func TestTamperingIsFound(t *testing.T) {
 			}
 			_, err = Verify(context.Background(), dir, rep.Key)
 			var broken *BrokenError
-			if !errors.As(err, &broken) || broken.Seq != c.seq || !strings.Contains(broken.Why, c.why) {
-				t.Errorf("Verify: %v; want record %d, %q", err, c.seq, c.why)
+			if !errors.As(err, &broken) || broken.Seq != c.seq || broken.Kind != c.kind {
+				t.Errorf("Verify: %v; want record %d, %s", err, c.seq, c.kind)
 			}
 		})
 	}
@@ -145,8 +160,12 @@ func TestCutAtEveryByte(t *testing.T) {
 		if err := os.Mkdir(at, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		// No head file: the crash came before it was written.
-		if err := errors.Join(os.WriteFile(filepath.Join(at, keyFile), key, 0o600),
+		// The head is the one that is made before the first record.
+		priv, err := ReadKey(filepath.Join(dir, keyFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(writeHead(filepath.Join(at, headFile), head{}, priv), os.WriteFile(filepath.Join(at, keyFile), key, 0o600),
 			os.WriteFile(filepath.Join(at, filepath.Base(path)), whole[:cut], 0o600)); err != nil {
 			t.Fatal(err)
 		}

@@ -88,7 +88,7 @@ func Read(ctx context.Context, dir string, filter Filter, fn func(Record) error)
 func emit(l line, filter *Filter, fn func(Record) error) error {
 	r, err := ParseRecord(l.bytes)
 	if err != nil {
-		return &BrokenError{File: l.file, Line: l.number, Seq: r.Seq, Why: err.Error()}
+		return &BrokenError{File: l.file, Line: l.number, Seq: r.Seq, Kind: Changed, Why: err.Error()}
 	}
 	if !filter.Match(&r) {
 		return nil
@@ -113,7 +113,7 @@ func Follow(ctx context.Context, dir string, filter Filter, skip uint64, fn func
 			}
 			r, err := ParseRecord(l.bytes)
 			if err != nil {
-				return &BrokenError{File: l.file, Line: l.number, Seq: next, Why: err.Error()}
+				return &BrokenError{File: l.file, Line: l.number, Seq: next, Kind: Changed, Why: err.Error()}
 			}
 			if r.Seq < next {
 				return nil

@@ -25,6 +25,13 @@ const (
 	Failed  Outcome = "failed"
 )
 
+// Operations of the log's own records. A log opens with a start; a checkpoint
+// signs what stands before it.
+const (
+	OpStart      = "start"
+	OpCheckpoint = "checkpoint"
+)
+
 // Actor is who did it: a capsule and the principal it acts for, or a process
 // that used the mount.
 type Actor struct {

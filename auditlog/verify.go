@@ -16,6 +16,7 @@ import (
 
 // Report is what Verify found in a log that is whole.
 type Report struct {
+	Session     string
 	Records     uint64
 	Files       int
 	Checkpoints int
@@ -36,51 +37,71 @@ func Verify(ctx context.Context, dir string, pub ed25519.PublicKey) (Report, err
 	v := verifier{pub: pub}
 	// The head is read first: records may be added while the rest is read, but
 	// none that it covers may be missing.
-	var h head
-	var headErr error
-	if pub != nil {
-		h, headErr = readHead(filepath.Join(dir, headFile), pub)
-	}
-	err := scan(ctx, dir, func(l line) error { return v.check(l) })
+	h, err := readHead(filepath.Join(dir, headFile))
 	if err != nil {
 		return v.report, err
 	}
-	if pub == nil && v.pub != nil {
-		h, headErr = readHead(filepath.Join(dir, headFile), v.pub)
-	}
-	if headErr != nil {
-		return v.report, headErr
-	}
-	if v.report.Records < h.Seq {
-		return v.report, &BrokenError{File: headFile, Seq: v.report.Records + 1,
-			Why: fmt.Sprintf("missing: the log ends here, but record %d was written and signed", h.Seq)}
-	}
-	if h.Seq > 0 && pub != nil && v.atHead(h) != nil {
-		return v.report, v.atHead(h)
+	v.head = h.Seq
+	if err := scan(ctx, dir, v.check); err != nil {
+		var b *BrokenError
+		if errors.As(err, &b) {
+			if b.Seq == 0 {
+				b.Seq = v.report.Records + 1
+			}
+			if b.Kind == Missing && standsLater(ctx, dir, b.Seq) {
+				b.Kind, b.Why = Reordered, "it stands further on: "+b.Why
+			}
+		}
+		return v.report, err
 	}
 	v.report.Key = v.pub
+	if v.pub != nil {
+		if err := h.check(v.pub); err != nil {
+			return v.report, err
+		}
+	}
+	broken := func(seq uint64, kind Damage, why string) (Report, error) {
+		return v.report, &BrokenError{File: headFile, Seq: seq, Kind: kind, Why: why}
+	}
+	switch n := v.report.Records; {
+	case !h.present && n > 0:
+		return broken(n+1, Truncated, "what the signed end of the log was cannot be told: the head file is gone")
+	case n < h.Seq:
+		return broken(n+1, Truncated, cutWhy(h.Seq))
+	case n == h.Seq && v.prev != h.Hash, v.atHead != h.Hash && n > h.Seq:
+		return broken(h.Seq, Changed, headWhy)
+	}
 	return v.report, nil
 }
+
+// standsLater tells whether a whole record with this number is in the log.
+func standsLater(ctx context.Context, dir string, seq uint64) bool {
+	found := false
+	err := scan(ctx, dir, func(l line) error {
+		if r, err := ParseRecord(l.bytes); err == nil && !l.torn && r.Seq == seq {
+			found = true
+			return errFound
+		}
+		return nil
+	})
+	return found && errors.Is(err, errFound)
+}
+
+var errFound = errors.New("found")
 
 type verifier struct {
 	pub     ed25519.PublicKey
 	session string
 	prev    Hash
+	head    uint64 // of which record atHead is to be
+	atHead  Hash
 	report  Report
-}
-
-// atHead is an error where the head names the last record and another hash.
-func (v *verifier) atHead(h head) error {
-	if h.Seq == v.report.Records && h.Hash != v.prev {
-		return &BrokenError{File: headFile, Seq: h.Seq, Why: "the last record is not the one that was signed"}
-	}
-	return nil
 }
 
 func (v *verifier) check(l line) error {
 	want := v.report.Records + 1
-	broken := func(why string) error {
-		return &BrokenError{File: l.file, Line: l.number, Seq: want, Why: why}
+	broken := func(kind Damage, why string) error {
+		return &BrokenError{File: l.file, Line: l.number, Seq: want, Kind: kind, Why: why}
 	}
 	if l.torn {
 		v.report.Torn = len(l.bytes)
@@ -88,47 +109,47 @@ func (v *verifier) check(l line) error {
 	}
 	r, err := ParseRecord(l.bytes)
 	switch {
-	case errors.Is(err, errHash):
-		return broken("changed: " + err.Error())
 	case err != nil:
-		return broken(err.Error())
+		return broken(Changed, err.Error())
+	case want > 1 && r.Session != v.session:
+		return broken(Foreign, fmt.Sprintf("a record of session %q in the log of %q", r.Session, v.session))
 	case r.Seq > want:
-		return broken(fmt.Sprintf("missing: record %d stands here", r.Seq))
+		return broken(Missing, fmt.Sprintf("record %d stands in its place", r.Seq))
 	case r.Seq < want:
-		return broken(fmt.Sprintf("out of order or doubled: record %d stands here", r.Seq))
+		return broken(Reordered, fmt.Sprintf("record %d stands here, out of order or doubled", r.Seq))
+	case want == 1 && r.Op != OpStart:
+		return broken(Foreign, "the first record does not start a log")
 	case r.Prev != v.prev:
-		return broken("changed: it does not follow from the record before it")
-	case want == 1 && r.Op != "start":
-		return broken("foreign: the first record does not start a log")
+		return broken(Changed, "it does not follow from the record before it")
 	}
 	if want == 1 {
-		v.session, v.report.First = r.Session, r.Time
-	}
-	if r.Session != v.session {
-		return broken(fmt.Sprintf("foreign: of session %q in the log of %q", r.Session, v.session))
+		v.session, v.report.First, v.report.Session = r.Session, r.Time, r.Session
 	}
 	switch r.Op {
-	case "start":
+	case OpStart:
 		key, err := hex.DecodeString(r.Key)
 		if err != nil || len(key) != ed25519.PublicKeySize {
-			return broken("its key is none")
+			return broken(Changed, "its key is none")
 		}
 		if v.pub == nil {
 			v.pub = key
 		}
 		if !bytes.Equal(key, v.pub) {
-			return broken("foreign: started with another key")
+			return broken(Foreign, "started with another key")
 		}
-	case "checkpoint":
+	case OpCheckpoint:
 		sig, err := hex.DecodeString(r.Signature)
 		if err != nil || !ed25519.Verify(v.pub, checkpointMessage(r.Prev), sig) {
-			return broken("foreign: the checkpoint's signature does not fit")
+			return broken(Foreign, "the checkpoint's signature does not fit the key")
 		}
 		v.report.Checkpoints++
 		v.report.Signed = want - 1
 	}
 	if l.number == 1 {
 		v.report.Files++
+	}
+	if want == v.head {
+		v.atHead = r.Hash
 	}
 	v.prev, v.report.Records, v.report.Last = r.Hash, want, r.Time
 	return nil
@@ -173,9 +194,9 @@ func scanFile(ctx context.Context, dir, name string, last bool, fn func(line) er
 		case err == io.EOF && len(b) == 0:
 			return nil
 		case err == io.EOF && !last:
-			return &BrokenError{File: name, Line: number, Why: "cut short, though another file follows"}
+			return &BrokenError{File: name, Line: number, Kind: Truncated, Why: "the file is cut short, though another file follows"}
 		case errors.Is(err, bufio.ErrBufferFull):
-			return &BrokenError{File: name, Line: number, Why: "a line longer than any record"}
+			return &BrokenError{File: name, Line: number, Kind: Changed, Why: "a line longer than any record"}
 		case err != nil && err != io.EOF:
 			return fmt.Errorf("audit log %s: %w", name, err)
 		}
