@@ -178,8 +178,9 @@ type UnmountRequest struct {
 
 // RunRequest are the arguments of Run, besides what RunIO gives.
 type RunRequest struct {
-	Name     string `json:"name"`               // the capsule's file, for messages
-	Identity string `json:"identity,omitempty"` // names the file's exact contents; empty: not known
+	Name      string `json:"name"`                // the capsule's file, for messages
+	Component string `json:"component,omitempty"` // which of its package's it is, by its file; empty: of that name
+	Identity  string `json:"identity,omitempty"`  // names the file's exact contents; empty: not known
 
 	Manifest     []byte `json:"manifest,omitempty"` // Capsule.toml
 	ManifestName string `json:"manifest_name,omitempty"`

@@ -48,7 +48,7 @@ func grantsOf(req *RunRequest, m *manifest.Manifest) (*gate.Grants, error) {
 			read = []string{"workspace://", "tmp://"}
 			write = read
 		} else {
-			c := m.For(filepath.Base(req.Name))
+			c := m.For(cmp.Or(req.Component, filepath.Base(req.Name)))
 			read, write = c.Read, c.Write
 		}
 	}

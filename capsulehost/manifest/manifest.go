@@ -14,6 +14,15 @@
 //	file = "reporter.wasm"
 //	capabilities = { fs_read = ["cwd://src"] }
 //
+//	[subscribe]
+//	"tool.v1.execute.report" = { handler = "tool_execute_report", priority = 50 }
+//
+//	[publish]
+//	"tool.v1.execute.*.result" = {}
+//
+//	[config]
+//	style = "short"
+//
 //	[limits]
 //	write_bytes = "100MiB"
 //	files = 1000
@@ -46,6 +55,14 @@ type Manifest struct {
 	Capabilities Capabilities
 	Components   []Component
 	Limits       Limits
+
+	// Interceptors are what events are handled by, in the order in which they
+	// would be called. Publish and Subscribe are the patterns of topics that the
+	// capsule may use.
+	Interceptors       []Interceptor
+	Publish, Subscribe []string
+	// Config are values for the capsule: texts as they are, others as JSON.
+	Config map[string]string
 }
 
 // Capabilities are patterns of paths, as they stand in the manifest.
@@ -55,6 +72,8 @@ type Capabilities struct{ Read, Write []string }
 type Component struct {
 	// ID and File name it; either may be empty.
 	ID, File string
+	// Library says that it is not run by itself.
+	Library bool
 	// Capabilities replace the package's, both lists, if the component has a
 	// table of that name; nil otherwise.
 	Capabilities *Capabilities
@@ -99,9 +118,14 @@ type document struct {
 		ID           string        `toml:"id"`
 		Name         string        `toml:"name"`
 		File         string        `toml:"file"`
+		Type         string        `toml:"type"`
 		Capabilities *capabilities `toml:"capabilities"`
 	} `toml:"component"`
-	Limits struct {
+	Interceptor []interceptor  `toml:"interceptor"`
+	Subscribe   map[string]any `toml:"subscribe"`
+	Publish     map[string]any `toml:"publish"`
+	Config      map[string]any `toml:"config"`
+	Limits      struct {
 		WriteBytes any `toml:"write_bytes"`
 		Files      any `toml:"files"`
 		Memory     any `toml:"memory"`
@@ -110,9 +134,13 @@ type document struct {
 }
 
 type capabilities struct {
-	Read  []string `toml:"fs_read"`
-	Write []string `toml:"fs_write"`
+	Read      []string `toml:"fs_read"`
+	Write     []string `toml:"fs_write"`
+	Publish   []string `toml:"ipc_publish"`
+	Subscribe []string `toml:"ipc_subscribe"`
 }
+
+func (c *capabilities) files() Capabilities { return Capabilities{Read: c.Read, Write: c.Write} }
 
 // Parse reads a manifest. file is its name for errors; check says what is wrong
 // with a pattern, nil accepts all. Errors are of type *Error.
@@ -127,14 +155,18 @@ func Parse(file string, data []byte, check func(pattern string) error) (*Manifes
 	}
 	m := &Manifest{
 		Name: doc.Package.Name, Version: doc.Package.Version,
-		Capabilities: Capabilities(doc.Capabilities),
+		Capabilities: doc.Capabilities.files(),
 	}
 	if m.Name == "" {
 		p.fail("package.name", "", "it is missing or empty")
 	}
 	p.patterns("capabilities", m.Capabilities)
 	for i, c := range doc.Component {
-		out := Component{ID: c.ID, File: c.File, Capabilities: (*Capabilities)(c.Capabilities)}
+		out := Component{ID: c.ID, File: c.File, Library: c.Type == "library"}
+		if c.Capabilities != nil {
+			files := c.Capabilities.files()
+			out.Capabilities = &files
+		}
 		if out.ID == "" {
 			out.ID = c.Name
 		}
@@ -143,6 +175,7 @@ func Parse(file string, data []byte, check func(pattern string) error) (*Manifes
 		}
 		m.Components = append(m.Components, out)
 	}
+	p.events(&doc, m)
 	m.Limits.WriteBytes = p.size("limits.write_bytes", doc.Limits.WriteBytes)
 	m.Limits.Files = p.count("limits.files", doc.Limits.Files)
 	m.Limits.Memory = p.size("limits.memory", doc.Limits.Memory)

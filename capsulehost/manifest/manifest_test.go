@@ -132,6 +132,78 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+func TestEvents(t *testing.T) {
+	m, err := manifest.Parse("Capsule.toml", []byte(`
+[package]
+name = "x"
+[[interceptor]]
+event = "user.v1.prompt"
+action = "late"
+[[interceptor]]
+event = "user.v1.*"
+action = "early"
+priority = 5
+[[component]]
+file = "lib.wasm"
+type = "library"
+[[component]]
+file = "main.wasm"
+type = "executable"
+[subscribe]
+"tool.v1.execute.*" = { handler = "any" }
+"tool.v1.execute.grep" = { wit = "opaque", handler = "tool_execute_grep" }
+"a.b" = "opaque"
+[publish]
+"tool.v1.execute.*.result" = {}
+[capabilities]
+ipc_publish = ["old.*"]
+[config]
+text = "as it is"
+number = 3
+list = ["a", true]
+`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for topic, want := range map[string]string{
+		"user.v1.prompt":         "early",
+		"user.v1.x.y":            "early",
+		"user.v1":                "",
+		"user.v1.":               "",
+		"tool.v1.execute.grep":   "tool_execute_grep",
+		"tool.v1.execute.grep.x": "any",
+		"tool.v1.execute.read":   "any",
+		"a.b":                    "",
+	} {
+		if in, _ := m.Handler(topic); in.Action != want {
+			t.Errorf("%s is handled by %q, not %q", topic, in.Action, want)
+		}
+	}
+	if main := m.Main(); main == nil || main.File != "main.wasm" {
+		t.Errorf("the main component is %+v", main)
+	}
+	if want := []string{"old.*", "tool.v1.execute.*.result"}; !reflect.DeepEqual(m.Publish, want) {
+		t.Errorf("publish %q", m.Publish)
+	}
+	if want := []string{"a.b", "tool.v1.execute.*", "tool.v1.execute.grep"}; !reflect.DeepEqual(m.Subscribe, want) {
+		t.Errorf("subscribe %q", m.Subscribe)
+	}
+	if want := map[string]string{"text": "as it is", "number": "3", "list": `["a",true]`}; !reflect.DeepEqual(m.Config, want) {
+		t.Errorf("config %q", m.Config)
+	}
+	for text, want := range map[string]string{
+		"[[interceptor]]\nevent = \"x\"":                             "interceptor[0]: it needs an event and an action",
+		"[subscribe]\n\"a\" = { handler = 1 }":                       "subscribe.a.handler: want the name of an action",
+		"[subscribe]\n\"a\" = { handler = \"x\", priority = \"y\" }": "subscribe.a.priority: want a whole number",
+		"[config]\nx = nan":                                          "config.x: it has no value in JSON",
+	} {
+		_, err := manifest.Parse("f", []byte("package = { name = \"x\" }\n"+text), nil)
+		if err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(good))
 	f.Add([]byte("component = [{}, {capabilities = { fs_read = ['/x'] }}]\npackage.name = 'a'\n"))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/astridfs/astridfs/capsulehost/archive"
+	"github.com/astridfs/astridfs/capsulehost/manifest"
 	"github.com/astridfs/astridfs/session"
 	"github.com/astridfs/astridfs/session/fault"
 )
@@ -21,7 +24,7 @@ func inspectCommand(e *env) *cli.Command {
 	return &cli.Command{
 		Name:      "inspect",
 		Usage:     "tell what a capsule imports, exports and needs, and run nothing",
-		ArgsUsage: "CAPSULE.wasm",
+		ArgsUsage: "CAPSULE",
 		Flags:     []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
@@ -39,6 +42,11 @@ func (e *env) inspect(path string) error {
 	}
 	if err != nil {
 		return fault.New(fault.NotRunnable, "", "capsule: %w", err)
+	}
+	if archive.Is(wasm) {
+		if wasm, err = binaryOf(path, wasm); err != nil {
+			return err
+		}
 	}
 	info, err := session.Inspect(path, wasm)
 	if err != nil {
@@ -93,6 +101,27 @@ func (e *env) inspect(path string) error {
 		row("export", strings.TrimSpace(x.Name+" "+x.Kind+" "+x.Type))
 	}
 	return tw.Flush()
+}
+
+// binaryOf returns the binary of an archive that would be run.
+func binaryOf(name string, packed []byte) ([]byte, error) {
+	text, err := archive.Manifest(bytes.NewReader(packed))
+	if err != nil {
+		return nil, badArchive(name, err)
+	}
+	m, err := manifest.Parse(name+"/"+archive.ManifestName, text, nil)
+	if err != nil {
+		return nil, fault.New(fault.Failed, "correct the manifest", "%w", err)
+	}
+	file := ""
+	if main := m.Main(); main != nil {
+		file = main.File
+	}
+	wasm, err := archive.Module(bytes.NewReader(packed), file)
+	if err != nil {
+		return nil, badArchive(name, err)
+	}
+	return wasm, nil
 }
 
 func orNone(l []string) string {

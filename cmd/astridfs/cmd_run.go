@@ -37,8 +37,9 @@ func runCommand(e *env) *cli.Command {
 	return &cli.Command{
 		Name:      runName,
 		Usage:     "run a capsule on a session",
-		ArgsUsage: "CAPSULE.wasm [ARGS…]",
-		Description: `The capsule sees the session's workspace, and home and tmp of its principal, and
+		ArgsUsage: "CAPSULE [ARGS…]",
+		Description: `CAPSULE is a WebAssembly binary (.wasm) or an archive with its manifest (.capsule).
+It sees the session's workspace, and home and tmp of its principal, and
 nothing else of this machine. What it may read and write comes from --fs-read and
 --fs-write, else from its manifest, else it is the workspace and tmp. Without
 --session and --workspace the session is that of the current directory.
@@ -49,7 +50,8 @@ is not there, and 1 that it was stopped by a trap.
 
    astridfs run tool.wasm --fix src/
    astridfs run --workspace ~/project --fs-read cwd://src --timeout 30s lint.wasm
-   astridfs run --capsule Capsule.toml --action review --payload @event.json hook.wasm`,
+   astridfs run --capsule Capsule.toml --action review --payload @event.json hook.wasm
+   astridfs run --event tool.v1.execute.grep --payload '{"pattern":"x"}' tools.capsule`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "session", Aliases: []string{"s"}, Usage: "run on session `S`"},
 			&cli.StringFlag{Name: "workspace", Usage: "run on the session of the workspace `DIR`, made if there is none"},
@@ -58,6 +60,7 @@ is not there, and 1 that it was stopped by a trap.
 			&cli.StringSliceFlag{Name: "fs-read", Usage: "let it read `PATTERN` (repeatable)"},
 			&cli.StringSliceFlag{Name: "fs-write", Usage: "let it write `PATTERN` (repeatable)"},
 			&cli.StringFlag{Name: "action", Usage: "call astrid-hook-trigger with action `A` and print its result"},
+			&cli.StringFlag{Name: "event", Usage: "call the action that handles `TOPIC` by the manifest"},
 			&cli.StringFlag{Name: "payload", Usage: "the action's payload: `JSON`, @FILE, or - for standard input"},
 			&cli.StringFlag{Name: "entry", Usage: "call the export for run, install or upgrade"},
 			&cli.StringSliceFlag{Name: "env", Usage: "set `K=V` in its environment, which is empty otherwise (repeatable)"},
@@ -93,6 +96,9 @@ func (e *env) runCapsule(c *cli.Context) error {
 	}
 	defer module.Close()
 	rio.Module = func() (io.ReadCloser, error) { return io.NopCloser(module), nil }
+	if err := e.unpack(c, module, &req, &rio); err != nil {
+		return err
+	}
 	ch, err := e.chooseForRun(c)
 	if err != nil {
 		return err
@@ -145,8 +151,8 @@ func (e *env) runRequest(c *cli.Context) (session.RunRequest, session.RunIO, err
 		req.ManifestName = path
 	}
 	if c.IsSet("payload") {
-		if req.Action == "" {
-			return req, rio, fault.New(fault.Usage, "give --action too", "--payload without an action")
+		if req.Action == "" && !c.IsSet("event") {
+			return req, rio, fault.New(fault.Usage, "give --action or --event too", "--payload without an action")
 		}
 		if req.Payload, err = e.payload(c.String("payload")); err != nil {
 			return req, rio, err

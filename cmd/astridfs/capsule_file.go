@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/astridfs/astridfs/capsulehost/archive"
+	"github.com/astridfs/astridfs/capsulehost/manifest"
+	"github.com/astridfs/astridfs/session"
+	"github.com/astridfs/astridfs/session/fault"
+)
+
+// unpack has the request name what of an archive is run, if module is one, and
+// finds the action of --event. The binary itself is taken out only if the
+// session asks for it.
+func (e *env) unpack(c *cli.Context, module *os.File, req *session.RunRequest, rio *session.RunIO) error {
+	packed, err := isArchive(module)
+	if err != nil {
+		return fault.New(fault.NotRunnable, "", "capsule: %w", err)
+	}
+	if packed && req.Manifest == nil {
+		if req.Manifest, err = archive.Manifest(fromStart(module)); err != nil {
+			return badArchive(req.Name, err)
+		}
+		req.ManifestName = req.Name + "/" + archive.ManifestName
+	}
+	var m *manifest.Manifest
+	if req.Manifest != nil {
+		if m, err = manifest.Parse(req.ManifestName, req.Manifest, nil); err != nil {
+			return fault.New(fault.Failed, "correct the manifest", "%w", err)
+		}
+	}
+	if packed {
+		if main := m.Main(); main != nil {
+			req.Component = main.File
+		}
+		rio.Module = func() (io.ReadCloser, error) {
+			wasm, err := archive.Module(fromStart(module), req.Component)
+			if err != nil {
+				return nil, badArchive(req.Name, err)
+			}
+			return io.NopCloser(bytes.NewReader(wasm)), nil
+		}
+	}
+	if !c.IsSet("event") {
+		return nil
+	}
+	topic := c.String("event")
+	switch {
+	case req.Action != "":
+		return fault.New(fault.Usage, "give one of them", "--event and --action")
+	case m == nil:
+		return fault.New(fault.Usage, "give --capsule Capsule.toml, or a .capsule", "--event without a manifest")
+	}
+	in, ok := m.Handler(topic)
+	if !ok {
+		return fault.New(fault.Failed, "", "%s: nothing handles the event %q", req.ManifestName, topic)
+	}
+	req.Action = in.Action
+	return nil
+}
+
+// isArchive tells whether a capsule's file is an archive. One that cannot be
+// read again from its start, a pipe say, is none.
+func isArchive(f *os.File) (bool, error) {
+	var head [2]byte
+	n, err := f.ReadAt(head[:], 0)
+	if n == 0 && !errors.Is(err, io.EOF) {
+		var st os.FileInfo
+		if st, err = f.Stat(); err == nil && !st.Mode().IsRegular() {
+			return false, nil
+		}
+		return false, err
+	}
+	return archive.Is(head[:n]), nil
+}
+
+// fromStart reads a file from its start, wherever it stands.
+func fromStart(f *os.File) io.Reader { return io.NewSectionReader(f, 0, 1<<62) }
+
+func badArchive(name string, err error) error {
+	return fault.New(fault.NotRunnable, "", "cannot run %s: %w", name, err)
+}
