@@ -1,0 +1,167 @@
+package auditfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/auditlog"
+	"github.com/astridfs/astridfs/vfs"
+)
+
+// Level is how much is recorded.
+type Level uint8
+
+// The levels, each recording what the one before it does.
+const (
+	Off Level = iota
+	Mutations
+	Opens
+	Full
+)
+
+// ParseLevel reads a level's name.
+func ParseLevel(s string) (Level, error) {
+	for l := Off; l <= Full; l++ {
+		if l.String() == s {
+			return l, nil
+		}
+	}
+	return Off, fmt.Errorf("unknown audit level %q: want off, mutations, opens or full", s)
+}
+
+// String returns the level's name.
+func (l Level) String() string {
+	switch l {
+	case Mutations:
+		return "mutations"
+	case Opens:
+		return "opens"
+	case Full:
+		return "full"
+	}
+	return "off"
+}
+
+// Recorder writes to a log. It may be used by any number of goroutines.
+type Recorder struct {
+	log      *auditlog.Log
+	level    Level
+	refusals []error
+	programs programs
+}
+
+// NewRecorder returns a recorder of a level above Off. refusals are errors that
+// stand for a refusal besides those of package vfs. The log stays the caller's.
+func NewRecorder(log *auditlog.Log, level Level, refusals ...error) *Recorder {
+	refusals = append([]error{vfs.ErrCapability, vfs.ErrEscape, vfs.ErrHidden}, refusals...)
+	return &Recorder{log: log, level: level, refusals: refusals}
+}
+
+// Level returns the recorder's level.
+func (r *Recorder) Level() Level { return r.level }
+
+// Close lets go of what the recorder keeps open, which is not the log. It may be
+// used after that, at the price of opening it again.
+func (r *Recorder) Close() { r.programs.close() }
+
+// Append records what is no call of a filesystem. Errors: EIO, with the cause.
+func (r *Recorder) Append(rec auditlog.Record, durable bool) error {
+	return unrecorded(r.log.Append(rec, durable))
+}
+
+// Ready answers EIO if nothing can be recorded any more.
+func (r *Recorder) Ready() error { return unrecorded(r.log.Err()) }
+
+// unrecorded makes EIO of the log's error.
+func unrecorded(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", syscall.EIO, err)
+}
+
+// Refused records that a capsule was refused a path before any filesystem was
+// asked, or by a rule that no filesystem knows. path is the guest's, with its
+// scheme. It returns err, or EIO if that could not be recorded.
+func (r *Recorder) Refused(ctx context.Context, path string, want vfs.Access, err error) error {
+	rec := auditlog.Record{Op: "access", Path: path, Flags: accessFlags(want)}
+	return r.finish(ctx, &rec, err)
+}
+
+func accessFlags(want vfs.Access) string {
+	switch want {
+	case vfs.Read:
+		return "read"
+	case vfs.Write:
+		return "write"
+	case vfs.Read | vfs.Write:
+		return "read,write"
+	}
+	return ""
+}
+
+// isRefusal tells whether err is a rule's, and not the filesystem's.
+func (r *Recorder) isRefusal(err error) bool {
+	if _, plain := err.(syscall.Errno); plain {
+		return false // the usual case, told without looking further
+	}
+	for _, e := range r.refusals {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// finish completes rec with who asked and what came of it, and appends it. It
+// returns err, or EIO if that could not be recorded.
+func (r *Recorder) finish(ctx context.Context, rec *auditlog.Record, err error) error {
+	rec.Actor = r.actor(ctx)
+	return r.done(rec, err)
+}
+
+// done is finish for a record that has its actor.
+func (r *Recorder) done(rec *auditlog.Record, err error) error {
+	rec.Outcome = auditlog.Allowed
+	if err != nil {
+		rec.Outcome, rec.Error = auditlog.Failed, errorName(err)
+		if r.isRefusal(err) {
+			rec.Outcome = auditlog.Denied
+		}
+	}
+	if aerr := r.log.Append(*rec, rec.Outcome == auditlog.Denied); aerr != nil {
+		return unrecorded(aerr)
+	}
+	return err
+}
+
+// actor returns who asks.
+func (r *Recorder) actor(ctx context.Context) auditlog.Actor {
+	c := vfs.CallerFrom(ctx)
+	a := auditlog.Actor{Capsule: c.Capsule, Principal: c.Principal, UID: c.UID, PID: c.PID}
+	if c.PID != 0 {
+		a.Program = r.programs.name(c.PID)
+	}
+	return a
+}
+
+// errorName returns the kind of a refusal, or the errno's name.
+func errorName(err error) string {
+	switch {
+	case errors.Is(err, vfs.ErrCapability):
+		return "capability"
+	case errors.Is(err, vfs.ErrEscape):
+		return "escape"
+	case errors.Is(err, vfs.ErrHidden):
+		return "hidden"
+	}
+	e := vfs.Errno(err)
+	if name := unix.ErrnoName(e); name != "" {
+		return name
+	}
+	return fmt.Sprintf("errno %d", uint(e))
+}
