@@ -153,21 +153,7 @@ func (f *FS) classify(ctx context.Context, r *rules, node vfs.NodeID, a *vfs.Att
 //
 // Errnos: those of Lookup.
 func (f *FS) Hidden(ctx context.Context, path string, isDir bool) (bool, *ignore.Rule, error) {
-	if path == "" {
-		return false, nil, nil
-	}
-	i := strings.LastIndexByte(path, '/')
-	for range 16 {
-		d, err := f.rulesAt(ctx, f.rules.Load(), path[:max(i, 0)])
-		if err == nil {
-			hides, rule := d.Match(path[i+1:], isDir)
-			return hides, rule, nil
-		}
-		if err != errChanged {
-			return true, nil, err
-		}
-	}
-	return true, nil, syscall.EIO
+	return f.Filter().Hidden(ctx, path, isDir)
 }
 
 // rulesAt returns the rules in a directory that need not exist: where none is,

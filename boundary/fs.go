@@ -23,7 +23,8 @@ type Options struct {
 
 	// Revalidate is how old the rules may be that an answer rests on; 0 is a
 	// second. If it is negative, files are looked at again only after Reload,
-	// Expire, or a change of which the filesystem below told its watchers.
+	// Expire, or a change of which the filesystem below told its watchers. While
+	// there are watchers, files in use are looked at that often without a use.
 	Revalidate time.Duration
 
 	// Report is told of each ignore file that cannot be used, and of each
@@ -54,10 +55,13 @@ type FS struct {
 
 	mu       sync.Mutex // of the fields below, and of replacing rules
 	isClosed bool
-	tellers  sync.WaitGroup // goroutines that tell watchers
-	telling  sync.Mutex     // one of them at a time
+	noticed  map[vfs.NodeID]bool // directories for poll to look at
+	tellers  sync.WaitGroup      // goroutines that tell watchers, and poll
+	telling  sync.Mutex          // one of them at a time
 	ctx      context.Context
 	cancel   context.CancelFunc
+
+	kick chan struct{} // holds one when something was noticed
 }
 
 var _ vfs.FS = (*FS)(nil)
@@ -67,7 +71,7 @@ var _ vfs.FS = (*FS)(nil)
 // Errors: *ignore.LimitError for deny rules; for the root's ignore file, that it
 // can't be used (an unusable one that appears later hides everything, instead).
 func New(below vfs.FS, opt Options) (*FS, error) {
-	f := &FS{FS: below, opt: opt, base: time.Now()}
+	f := &FS{FS: below, opt: opt, base: time.Now(), noticed: make(map[vfs.NodeID]bool), kick: make(chan struct{}, 1)}
 	switch {
 	case opt.Revalidate == 0:
 		f.fresh = int64(time.Second)
@@ -93,11 +97,14 @@ func New(below vfs.FS, opt Options) (*FS, error) {
 	}
 	f.rules.Load().found("", own.list)
 	f.unwatch = below.Watch((*belowWatcher)(f))
+	f.tellers.Add(1)
+	go f.poll()
 	return f, nil
 }
 
-// Close stops watching the filesystem below and waits until no watcher is being
-// told of changes of the rules. Operations may go on.
+// Close stops watching the filesystem below, and looking at its ignore files by
+// itself, and waits until no watcher is being told of changes of the rules.
+// Operations may go on.
 func (f *FS) Close() error {
 	f.mu.Lock()
 	f.isClosed = true
@@ -126,9 +133,10 @@ func (f *FS) Watch(inv vfs.Invalidator) (stop func()) {
 type belowWatcher FS
 
 // EntryChanged implements vfs.Invalidator.
-func (w *belowWatcher) EntryChanged(_ context.Context, _ vfs.NodeID, name string) {
+func (w *belowWatcher) EntryChanged(_ context.Context, parent vfs.NodeID, name string) {
 	if name == ignore.FileName {
 		(*FS)(w).Expire()
+		(*FS)(w).news(parent)
 	}
 }
 

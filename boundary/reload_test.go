@@ -272,3 +272,18 @@ func TestWatchersOfBelow(t *testing.T) {
 		}
 	})
 }
+
+// TestReloadUnasked has watchers told of an edit of the host though nobody uses
+// the filesystem: caches above do not ask again for what they have.
+func TestReloadUnasked(t *testing.T) {
+	each(t, map[string]string{".astridignore": "old\n", "old": "", "new": "", "d/.astridignore": "x\n", "d/y": ""},
+		boundary.Options{Revalidate: 10 * time.Millisecond}, func(v *view) {
+			rec := newRecorder()
+			defer v.fs.Watch(rec)()
+			d := v.node("d/y")
+			v.edit(".astridignore", "new\n")
+			v.soon("watchers are told", func() bool { return rec.hasEntry(vfs.RootID, "old") && rec.hasEntry(vfs.RootID, "new") })
+			v.edit("d/.astridignore", "y\n")
+			v.soon("watchers are told", func() bool { return rec.hasNode(d) })
+		})
+}

@@ -241,14 +241,24 @@ type choice struct {
 	all   bool // the selection is everything
 	exact map[string]bool
 	need  selection // the exact paths, for leads
+
+	// not is paths that are not chosen, nor anything below them, whatever the
+	// other fields say.
+	not map[string]bool
 }
 
 func (s *choice) has(path string) bool {
+	if s.excludes(path) {
+		return false
+	}
 	return s.all || len(s.sel) > 0 && s.sel.has(path) || s.exact[path]
 }
 
 // leads tells whether path, something above or something below it is chosen.
 func (s *choice) leads(path string) bool {
+	if s.excludes(path) {
+		return false
+	}
 	return s.all || len(s.sel) > 0 && s.sel.leads(path) || len(s.need) > 0 && s.need.leadsTo(path)
 }
 
@@ -264,7 +274,7 @@ func (s selection) leadsTo(path string) bool {
 
 // add chooses one entry, and tells whether it was not chosen before.
 func (s *choice) add(path string) bool {
-	if s.has(path) {
+	if s.has(path) || s.excludes(path) {
 		return false
 	}
 	s.exact[path] = true

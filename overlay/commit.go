@@ -25,6 +25,15 @@ type CommitOptions struct {
 	// crash of the machine can then lose what was committed.
 	NoSync bool
 
+	// Withhold tells why a path of the view must not be written in the
+	// workspace; "" if it may. What is withheld stays in the overlay, with all
+	// below it, with the other end of a rename and the other names of a file,
+	// and so does the deletion of a directory of the workspace that holds such
+	// a path. The report names it under Left. It is called while the commit is
+	// planned, on the goroutine of Commit, mostly for one directory's entries
+	// after the other; an error ends the commit with nothing done. May be nil.
+	Withhold func(path string, isDir bool) (why string, err error)
+
 	// Progress is told before each entry that is worked on; it is called on
 	// the goroutine of Commit and must not call the overlay.
 	Progress func(Progress)

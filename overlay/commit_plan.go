@@ -12,26 +12,36 @@ func (c *commit) plan() error {
 	if err != nil {
 		return err
 	}
-	w, err := c.fs.newWalk(c.ctx, ChangesOptions{deep: true})
-	if err != nil {
-		return err
-	}
-	c.walk, c.survey, c.base = w, w.survey, w.base
-	c.choice = choice{sel: sel, all: len(sel) == 0, exact: make(map[string]bool)}
-	if err := c.close(); err != nil {
-		return err
-	}
+	out := withhold{commit: c, paths: make(map[string]bool)}
 	var conflicts []Change
-	w.choice = &c.choice
-	w.emit = func(ch Change) error {
-		if ch.Conflict != NoConflict {
-			conflicts = append(conflicts, ch)
+	for again := true; again; {
+		w, err := c.fs.newWalk(c.ctx, ChangesOptions{deep: true})
+		if err != nil {
+			return err
 		}
-		c.report.Steps = append(c.report.Steps, Step{ch.Kind, ch.Path, ch.From})
-		return nil
-	}
-	if err := w.run(); err != nil {
-		return err
+		c.walk, c.survey, c.base = w, w.survey, w.base
+		c.choice = choice{sel: sel, all: len(sel) == 0, exact: make(map[string]bool), not: out.paths}
+		c.moves, c.report.Also, c.report.Steps, conflicts = nil, nil, nil, nil
+		if err := c.close(); err != nil {
+			return err
+		}
+		w.choice = &c.choice
+		before := len(out.paths)
+		w.emit = func(ch Change) error {
+			if err := out.judge(&ch); err != nil {
+				return err
+			}
+			if ch.Conflict != NoConflict {
+				conflicts = append(conflicts, ch)
+			}
+			c.report.Steps = append(c.report.Steps, Step{ch.Kind, ch.Path, ch.From})
+			return nil
+		}
+		if err := w.run(); err != nil {
+			return err
+		}
+		out.close()
+		again = len(out.paths) != before
 	}
 	c.progress.Total = len(c.report.Steps)
 	if len(conflicts) > 0 && !c.opt.Force {
@@ -47,7 +57,7 @@ func (c *commit) plan() error {
 func (c *commit) close() error {
 	if c.choice.all {
 		for _, r := range c.survey.redirects {
-			if r.renamed {
+			if r.renamed && !c.choice.excludes(r.path) {
 				c.moves = append(c.moves, r)
 			}
 		}
@@ -98,7 +108,7 @@ func (c *commit) movedFiles() error {
 func (c *commit) movedDirs(taken map[*object]bool) error {
 	for _, r := range c.survey.redirects {
 		was := c.survey.viewOf(r.redirect)
-		if taken[r] || !r.renamed || !c.choice.leads(r.path) && !c.choice.has(r.redirect) && !c.choice.has(was) {
+		if taken[r] || !r.renamed || c.choice.excludes(r.path) || !c.choice.leads(r.path) && !c.choice.has(r.redirect) && !c.choice.has(was) {
 			continue
 		}
 		taken[r] = true

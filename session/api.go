@@ -55,6 +55,7 @@ type Info struct {
 	Workspace store.Path `json:"workspace"`
 	Mode      store.Mode `json:"mode"`
 	Branch    string     `json:"branch,omitempty"`
+	Deny      []string   `json:"deny,omitempty"` // rules besides those of ignore files
 	Created   time.Time  `json:"created"`
 	Dir       store.Path `json:"dir"` // the session's directory
 

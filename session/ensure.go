@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 
 	"github.com/astridfs/astridfs/session/fault"
 	"github.com/astridfs/astridfs/session/store"
@@ -15,12 +16,16 @@ type Spec struct {
 	Workspace string     // as Workspace returned it
 	Mode      store.Mode // empty: overlay for a new session, whatever it is for an old one
 	Branch    string     // mode worktree, a new session: its branch; empty: astridfs/NAME
+	Deny      []string   // deny rules of a new session; none: of an old one, whatever it has
 }
 
 // Ensure returns the session that spec describes, and makes it if there is
 // none; made tells which. A session of that name that is of another workspace
 // or mode is a fault of kind Usage.
 func Ensure(ctx context.Context, st *store.Store, spec Spec) (disk *store.Session, made bool, err error) {
+	if err := checkDeny(spec.Deny); err != nil {
+		return nil, false, err
+	}
 	if spec.Name == "" {
 		spec.Name = store.DefaultName(spec.Workspace)
 	}
@@ -40,7 +45,9 @@ func Ensure(ctx context.Context, st *store.Store, spec Spec) (disk *store.Sessio
 	if spec.Branch != "" && spec.Mode != store.Worktree {
 		return nil, false, fault.New(fault.Usage, "", "a branch is for mode worktree")
 	}
-	disk, err = st.Create(store.NewFile(spec.Name, spec.Workspace, spec.Mode))
+	f := store.NewFile(spec.Name, spec.Workspace, spec.Mode)
+	f.Deny = spec.Deny
+	disk, err = st.Create(f)
 	if errors.Is(err, fs.ErrExist) {
 		// Another command was faster.
 		if disk, err = st.Load(spec.Name); err != nil {
@@ -65,7 +72,21 @@ func (spec *Spec) matches(disk *store.Session) error {
 	case spec.Branch != "" && f.Branch != spec.Branch:
 		return fault.New(fault.Usage, "give another name with --session", "session %s is on branch %s", f.Name, f.Branch)
 	}
-	return nil
+	return CheckDeny(disk, spec.Deny)
+}
+
+// CheckDeny tells whether a session has the deny rules that a command line
+// gives; none stand for those that it has.
+func CheckDeny(disk *store.Session, deny []string) error {
+	f := &disk.File
+	switch {
+	case len(deny) == 0 || slices.Equal(f.Deny, deny):
+		return nil
+	case len(f.Deny) == 0:
+		return fault.New(fault.Usage, "give another name with --session, or put the rules into .astridignore, which is read again when it changes",
+			"session %s was made without --deny", f.Name)
+	}
+	return fault.New(fault.Usage, "leave --deny out, or give another name with --session", "session %s has other deny rules: %q", f.Name, f.Deny)
 }
 
 // addWorktree gives a new session its worktree, or takes the session back.

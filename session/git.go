@@ -219,12 +219,17 @@ func (t *gitTree) status(ctx context.Context, req StatusRequest, fn func(Change)
 	return nil
 }
 
-func (t *gitTree) diff(ctx context.Context, req DiffRequest, sink DiffSink) error {
+func (t *gitTree) diff(ctx context.Context, req DiffRequest, s *sieve, sink DiffSink) error {
 	g, list, err := t.look(ctx, req.Paths)
 	if err != nil {
 		return err
 	}
 	for _, c := range list {
+		if why, err := s.change(&c); err != nil {
+			return err
+		} else if why != "" {
+			continue
+		}
 		f := DiffFile{Change: c, NewSize: c.Size}
 		spec := []store.Path{c.Path}
 		if c.From != "" {
@@ -270,17 +275,27 @@ func (g *git) stream(ctx context.Context, w io.Writer, args ...string) error {
 
 // commit commits to the session's branch. There can be no conflict: the branch
 // is the session's own.
-func (t *gitTree) commit(ctx context.Context, req CommitRequest, sink StepSink) (StepResult, error) {
+func (t *gitTree) commit(ctx context.Context, req CommitRequest, s *sieve, sink StepSink) (StepResult, error) {
 	_, list, err := t.look(ctx, req.Paths)
-	if err != nil || len(list) == 0 {
+	if err != nil {
 		return StepResult{}, err
 	}
+	var r StepResult
+	list, err = s.through(list, func(c Change, why string) {
+		if len(r.Left) < maxNotes {
+			r.Left = append(r.Left, Note{c.Path, why})
+		}
+	})
+	if err != nil || len(list) == 0 {
+		return r, err
+	}
 	if !req.DryRun {
-		if err := t.record(ctx, req, list); err != nil {
-			return StepResult{}, err
+		if err := t.record(ctx, req.Message, list); err != nil {
+			return r, err
 		}
 	}
-	return StepResult{Steps: len(list)}, tellSteps(list, sink)
+	r.Steps = len(list)
+	return r, tellSteps(list, sink)
 }
 
 func tellSteps(list []Change, sink StepSink) error {
@@ -293,7 +308,7 @@ func tellSteps(list []Change, sink StepSink) error {
 }
 
 // record makes the commit of the listed changes with the worktree's own index.
-func (t *gitTree) record(ctx context.Context, req CommitRequest, list []Change) error {
+func (t *gitTree) record(ctx context.Context, message string, list []Change) error {
 	g := t.git
 	if _, err := g.output(ctx, "config", "user.email"); err != nil {
 		g.env = []string{"GIT_AUTHOR_NAME=astridfs", "GIT_AUTHOR_EMAIL=astridfs@localhost", "GIT_COMMITTER_NAME=astridfs", "GIT_COMMITTER_EMAIL=astridfs@localhost"}
@@ -308,7 +323,6 @@ func (t *gitTree) record(ctx context.Context, req CommitRequest, list []Change) 
 	if _, err := g.output(ctx, append([]string{"add", "--all"}, pathspec(paths)...)...); err != nil {
 		return err
 	}
-	message := req.Message
 	if message == "" {
 		message = "Changes of an astridfs session"
 	}

@@ -28,9 +28,9 @@ func (h *hostTree) close() error { return h.ws.Close() }
 
 func (h *hostTree) status(context.Context, StatusRequest, func(Change) error) error { return nil }
 
-func (h *hostTree) diff(context.Context, DiffRequest, DiffSink) error { return nil }
+func (h *hostTree) diff(context.Context, DiffRequest, *sieve, DiffSink) error { return nil }
 
-func (h *hostTree) commit(context.Context, CommitRequest, StepSink) (StepResult, error) {
+func (h *hostTree) commit(context.Context, CommitRequest, *sieve, StepSink) (StepResult, error) {
 	return StepResult{}, h.direct("commit")
 }
 

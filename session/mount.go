@@ -108,8 +108,12 @@ func (o *Owner) view(opt MountOptions) (vfs.FS, error) {
 		}
 		return gate.New(fs, scheme, opt.Grants)
 	}
+	var ws vfs.FS = o.edge.mounts
+	if opt.Grants != nil {
+		ws = o.edge.capsules // what a capsule would see
+	}
 	if opt.View == ViewWorkspace {
-		return gated(o.tree.fs(), gate.Workspace), nil
+		return gated(ws, gate.Workspace), nil
 	}
 	p, err := o.principal(opt.Principal)
 	if err != nil {
@@ -123,7 +127,7 @@ func (o *Owner) view(opt MountOptions) (vfs.FS, error) {
 		return tmp, nil
 	case ViewAll:
 		return join.New(
-			join.Part{Name: "workspace", FS: gated(o.tree.fs(), gate.Workspace)},
+			join.Part{Name: "workspace", FS: gated(ws, gate.Workspace)},
 			join.Part{Name: "home", FS: home}, join.Part{Name: "tmp", FS: tmp},
 		), nil
 	}

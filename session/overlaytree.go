@@ -52,7 +52,7 @@ func (t *overlayTree) status(ctx context.Context, req StatusRequest, fn func(Cha
 	return nil
 }
 
-func (t *overlayTree) diff(ctx context.Context, req DiffRequest, sink DiffSink) error {
+func (t *overlayTree) diff(ctx context.Context, req DiffRequest, s *sieve, sink DiffSink) error {
 	opt := diff.Defaults()
 	opt.Discard = req.StatOnly
 	for c, err := range t.ov.Changes(ctx, overlay.ChangesOptions{Paths: plainPaths(req.Paths), Expand: true}) {
@@ -62,6 +62,12 @@ func (t *overlayTree) diff(ctx context.Context, req DiffRequest, sink DiffSink) 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		ch := changeOf(&c)
+		if why, err := s.change(&ch); err != nil {
+			return err
+		} else if why != "" {
+			continue
+		}
 		st, err := t.ov.Diff(sink, &c, opt)
 		if errors.Is(err, diff.ErrChanged) || vfs.Errno(err) == unix.ESTALE {
 			continue // changed while we looked; what is there now is of the next diff
@@ -70,7 +76,7 @@ func (t *overlayTree) diff(ctx context.Context, req DiffRequest, sink DiffSink) 
 			return err
 		}
 		f := DiffFile{
-			Change: changeOf(&c), Added: st.Added, Deleted: st.Deleted,
+			Change: ch, Added: st.Added, Deleted: st.Deleted,
 			OldSize: st.OldSize, NewSize: st.NewSize, Binary: st.Binary, TooLarge: st.TooLarge,
 		}
 		if f.Type == "directory" {
@@ -126,9 +132,9 @@ func plainPaths(paths []store.Path) []string {
 	return list
 }
 
-func (t *overlayTree) commit(ctx context.Context, req CommitRequest, sink StepSink) (StepResult, error) {
+func (t *overlayTree) commit(ctx context.Context, req CommitRequest, s *sieve, sink StepSink) (StepResult, error) {
 	rep, err := t.ov.Commit(ctx, overlay.CommitOptions{
-		Paths: plainPaths(req.Paths), DryRun: req.DryRun, Force: req.Force, Progress: progressTo(sink),
+		Paths: plainPaths(req.Paths), DryRun: req.DryRun, Force: req.Force, Withhold: s.why, Progress: progressTo(sink),
 	})
 	r, err := t.report(rep, sink, err)
 	var conflict *overlay.ConflictError

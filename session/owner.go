@@ -15,13 +15,14 @@ import (
 )
 
 // tree is a session's workspace as its mode has it: the filesystem that both
-// front ends serve, and what can be done with the changes in it. Its methods
-// are those of Conn.
+// front ends serve, without what deny rules hide, and what can be done with the
+// changes in it. Its methods are those of Conn; where they take a sieve, they
+// leave out what it does not let through.
 type tree interface {
 	fs() vfs.FS
 	status(ctx context.Context, req StatusRequest, fn func(Change) error) error
-	diff(ctx context.Context, req DiffRequest, sink DiffSink) error
-	commit(ctx context.Context, req CommitRequest, sink StepSink) (StepResult, error)
+	diff(ctx context.Context, req DiffRequest, s *sieve, sink DiffSink) error
+	commit(ctx context.Context, req CommitRequest, s *sieve, sink StepSink) (StepResult, error)
 	discard(ctx context.Context, req DiscardRequest, sink StepSink) (StepResult, error)
 	close() error
 }
@@ -34,6 +35,7 @@ type Owner struct {
 	opt   Options
 	lock  *store.Lock
 	tree  tree
+	edge  *bounds // of tree
 	srv   *server
 	runs  runner
 
@@ -77,6 +79,10 @@ func Own(ctx context.Context, st *store.Store, disk *store.Session, opt Options)
 		return nil, err
 	}
 	if o.tree, err = openTree(ctx, disk, opt.Umask); err != nil {
+		return nil, err
+	}
+	report := func(err error) { opt.Log.WithError(err).Warn("deny rules") }
+	if o.edge, err = openBounds(o.tree, disk, report); err != nil {
 		return nil, err
 	}
 	o.runs.cacheDir = st.CacheDir()
@@ -130,6 +136,9 @@ func (o *Owner) release() error {
 		}
 		errs = append(errs, p.home.Close(), p.tmp.Close())
 	}
+	if o.edge != nil {
+		errs = append(errs, o.edge.close())
+	}
 	if o.tree != nil && !o.abandoned {
 		errs = append(errs, o.tree.close())
 	}
@@ -178,7 +187,7 @@ func (o *Owner) Info(context.Context) (Info, error) {
 func Describe(disk *store.Session) Info {
 	f := &disk.File
 	return Info{
-		Name: f.Name, ID: f.ID, Workspace: f.Workspace, Mode: f.Mode, Branch: f.Branch,
+		Name: f.Name, ID: f.ID, Workspace: f.Workspace, Mode: f.Mode, Branch: f.Branch, Deny: f.Deny,
 		Created: f.Created, Dir: store.Path(disk.Dir),
 	}
 }
@@ -188,7 +197,13 @@ func (o *Owner) Status(ctx context.Context, req StatusRequest, fn func(Change) e
 	if err := checkPaths(req.Paths); err != nil {
 		return err
 	}
-	return o.ended(ctx, o.tree.status(ctx, req, fn))
+	s := o.edge.sieve(ctx)
+	return o.ended(ctx, o.tree.status(ctx, req, func(c Change) error {
+		if why, err := s.change(&c); why != "" || err != nil {
+			return err
+		}
+		return fn(c)
+	}))
 }
 
 // Diff implements Conn.
@@ -196,7 +211,7 @@ func (o *Owner) Diff(ctx context.Context, req DiffRequest, sink DiffSink) error 
 	if err := checkPaths(req.Paths); err != nil {
 		return err
 	}
-	return o.ended(ctx, o.tree.diff(ctx, req, sink))
+	return o.ended(ctx, o.tree.diff(ctx, req, o.edge.sieve(ctx), sink))
 }
 
 // Commit implements Conn.
@@ -204,7 +219,8 @@ func (o *Owner) Commit(ctx context.Context, req CommitRequest, sink StepSink) (S
 	if err := checkPaths(req.Paths); err != nil {
 		return StepResult{}, err
 	}
-	r, err := o.tree.commit(ctx, req, sink)
+	defer o.edge.expire()
+	r, err := o.tree.commit(ctx, req, o.edge.sieve(ctx), sink)
 	return r, o.ended(ctx, err)
 }
 
@@ -213,6 +229,7 @@ func (o *Owner) Discard(ctx context.Context, req DiscardRequest, sink StepSink) 
 	if err := checkPaths(req.Paths); err != nil {
 		return StepResult{}, err
 	}
+	defer o.edge.expire()
 	r, err := o.tree.discard(ctx, req, sink)
 	return r, o.ended(ctx, err)
 }

@@ -21,6 +21,7 @@ import (
 
 type mountOptions struct {
 	session, branch       string
+	deny                  []string
 	mode                  store.Mode
 	view                  session.View
 	principal             string
@@ -46,6 +47,7 @@ process in the background serves it until it is unmounted.
 			&cli.StringFlag{Name: "session", Aliases: []string{"s"}, Usage: "use, or make, session `S` (default: named after the workspace)"},
 			&cli.StringFlag{Name: "mode", Usage: "overlay (changes are held back), worktree (a git worktree) or host (changes are direct)"},
 			&cli.StringFlag{Name: "branch", Usage: "with --mode worktree: the new worktree's `BRANCH` (default: astridfs/SESSION)"},
+			denyFlag(),
 			&cli.StringFlag{Name: "view", Value: "workspace", Usage: "show the workspace, home, tmp or all of them"},
 			&cli.StringFlag{Name: "principal", Value: defaultPrincipal, Usage: "show home and tmp of principal `P`"},
 			&cli.StringFlag{Name: "capsule", Usage: "hold the mount to the capabilities in manifest `FILE`"},
@@ -59,7 +61,7 @@ process in the background serves it until it is unmounted.
 				return fault.New(fault.Usage, "see: astridfs help mount", "mount takes a workspace and a mountpoint")
 			}
 			o := mountOptions{
-				session: c.String("session"), branch: c.String("branch"), mode: store.Mode(c.String("mode")),
+				session: c.String("session"), branch: c.String("branch"), deny: c.StringSlice("deny"), mode: store.Mode(c.String("mode")),
 				view: session.View(c.String("view")), principal: c.String("principal"), capsule: c.String("capsule"),
 				readOnly: c.Bool("read-only"), allowOther: c.Bool("allow-other"), foreground: c.Bool("foreground"),
 				workspace: c.Args().Get(0), mountpoint: c.Args().Get(1),
@@ -73,6 +75,11 @@ process in the background serves it until it is unmounted.
 			return e.mountInBackground()
 		},
 	}
+}
+
+// denyFlag gives the deny rules of a session.
+func denyFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "deny", Usage: "hide what `PATTERN` matches, a line of .astridignore (repeatable; kept with the session)"}
 }
 
 // defaultPrincipal is whom a capsule acts for where nobody was named.
@@ -177,7 +184,7 @@ func (e *env) mount(o mountOptions, ready *os.File) error {
 	if err := session.CheckMount(st, workspace, point); err != nil {
 		return err
 	}
-	disk, made, err := session.Ensure(e.ctx, st, session.Spec{Name: o.session, Workspace: workspace, Mode: o.mode, Branch: o.branch})
+	disk, made, err := session.Ensure(e.ctx, st, session.Spec{Name: o.session, Workspace: workspace, Mode: o.mode, Branch: o.branch, Deny: o.deny})
 	if err != nil {
 		return err
 	}

@@ -59,6 +59,7 @@ is not there, and 1 that it was stopped by a trap.
 			&cli.StringFlag{Name: "principal", Value: defaultPrincipal, Usage: "act for principal `P`, whose home and tmp it sees"},
 			&cli.StringSliceFlag{Name: "fs-read", Usage: "let it read `PATTERN` (repeatable)"},
 			&cli.StringSliceFlag{Name: "fs-write", Usage: "let it write `PATTERN` (repeatable)"},
+			denyFlag(),
 			&cli.StringFlag{Name: "action", Usage: "call astrid-hook-trigger with action `A` and print its result"},
 			&cli.StringFlag{Name: "event", Usage: "call the action that handles `TOPIC` by the manifest"},
 			&cli.StringFlag{Name: "payload", Usage: "the action's payload: `JSON`, @FILE, or - for standard input"},
@@ -249,9 +250,12 @@ func (e *env) chooseForRun(c *cli.Context) (*chosen, error) {
 	if err != nil {
 		return nil, err
 	}
-	name, dir := c.String("session"), c.String("workspace")
+	name, dir, deny := c.String("session"), c.String("workspace"), c.StringSlice("deny")
 	if name != "" && dir == "" {
 		disk, err := st.Load(name)
+		if err == nil {
+			err = session.CheckDeny(disk, deny)
+		}
 		return &chosen{st: st, disk: disk}, err
 	}
 	if dir == "" {
@@ -259,6 +263,9 @@ func (e *env) chooseForRun(c *cli.Context) (*chosen, error) {
 			return nil, fault.New(fault.Usage, "give --session or --workspace", "no current directory: %w", err)
 		}
 		ch, err := sessionOfDir(st, dir)
+		if err == nil {
+			err = session.CheckDeny(ch.disk, deny)
+		}
 		if err == nil || fault.Is(err, fault.Usage) {
 			return ch, err
 		}
@@ -267,7 +274,7 @@ func (e *env) chooseForRun(c *cli.Context) (*chosen, error) {
 	if err != nil {
 		return nil, err
 	}
-	disk, made, err := session.Ensure(e.ctx, st, session.Spec{Name: name, Workspace: workspace})
+	disk, made, err := session.Ensure(e.ctx, st, session.Spec{Name: name, Workspace: workspace, Deny: deny})
 	if made {
 		e.note("astridfs: made session %s for %s", disk.File.Name, workspace)
 	}

@@ -154,6 +154,9 @@ func (e *env) showSession(ch *chosen) error {
 	if info.Branch != "" {
 		row("branch", info.Branch)
 	}
+	for _, rule := range info.Deny {
+		row("deny", rule)
+	}
 	row("made", info.Created.Local().Format("2006-01-02 15:04:05"))
 	row("directory", info.Dir)
 	if info.Mountpoint != "" {

@@ -45,6 +45,7 @@ type File struct {
 	Mode      Mode      `json:"mode"`
 	Branch    string    `json:"branch,omitempty"`  // mode worktree: the branch it is on
 	GitDir    Path      `json:"git_dir,omitempty"` // mode worktree: what git keeps for it
+	Deny      []string  `json:"deny,omitempty"`    // deny rules besides those of ignore files
 	Created   time.Time `json:"created"`
 }
 

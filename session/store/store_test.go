@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -94,7 +95,7 @@ func TestCreateLoadRemove(t *testing.T) {
 		t.Fatalf("a second of that name: %v", err)
 	}
 	sess, err := s.Load("one")
-	if err != nil || sess.File != f {
+	if err != nil || !reflect.DeepEqual(sess.File, f) {
 		t.Fatalf("loaded %+v, %v", sess, err)
 	}
 	if names, err := s.Names(); err != nil || len(names) != 1 || names[0] != "one" {

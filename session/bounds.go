@@ -1,0 +1,160 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/astridfs/astridfs/boundary"
+	"github.com/astridfs/astridfs/boundary/ignore"
+	"github.com/astridfs/astridfs/session/fault"
+	"github.com/astridfs/astridfs/session/store"
+)
+
+// bounds are the layers that keep what deny rules hide out of a session: of
+// both front ends, of its changes, and of what a commit writes.
+type bounds struct {
+	mounts   *boundary.FS
+	capsules *boundary.FS // the same, but in mode worktree without git's own files
+}
+
+// openBounds puts the layers on a tree. The rules are the files' in the tree,
+// those of the session, and in mode worktree also those of the workspace's own
+// root, where the file need not be part of the repository.
+func openBounds(t tree, disk *store.Session, report func(error)) (*bounds, error) {
+	deny := disk.File.Deny
+	if disk.File.Mode == store.Worktree {
+		lines, err := rootRules(string(disk.File.Workspace))
+		if err != nil {
+			return nil, boundsFault(disk, err)
+		}
+		deny = slices.Concat(lines, deny)
+	}
+	b := &bounds{}
+	var err error
+	if b.mounts, err = boundary.New(t.fs(), boundary.Options{Deny: deny, Report: report}); err != nil {
+		return nil, boundsFault(disk, err)
+	}
+	b.capsules = b.mounts
+	if disk.File.Mode != store.Worktree {
+		return b, nil
+	}
+	// What is unusable is reported once.
+	b.capsules, err = boundary.New(t.fs(), boundary.Options{Deny: append(deny[:len(deny):len(deny)], ".git")})
+	if err != nil {
+		return nil, errors.Join(boundsFault(disk, err), b.mounts.Close())
+	}
+	return b, nil
+}
+
+func boundsFault(disk *store.Session, err error) error {
+	return fault.New(fault.Failed, "correct it: without its rules nobody is let in", "deny rules of session %s: %w", disk.File.Name, err)
+}
+
+// rootRules reads the lines of the ignore file at the root of a workspace.
+func rootRules(workspace string) ([]string, error) {
+	f, err := os.Open(filepath.Join(workspace, ignore.FileName))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, ignore.MaxFileSize+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > ignore.MaxFileSize {
+		return nil, fmt.Errorf("%s: longer than %d bytes", ignore.FileName, ignore.MaxFileSize)
+	}
+	lines := strings.Split(strings.TrimPrefix(string(text), "\xef\xbb\xbf"), "\n")
+	for i, line := range lines {
+		lines[i], _, _ = strings.Cut(line, "\x00") // as git does
+	}
+	return lines, nil
+}
+
+// checkDeny tells whether the deny rules of a command line can be used.
+func checkDeny(rules []string) error {
+	if _, err := ignore.ParseDeny(ignore.DenySource, rules); err != nil {
+		return fault.New(fault.Usage, "a rule is a line of an ignore file, as git has them", "%w", err)
+	}
+	return nil
+}
+
+// close ends the layers' own work.
+func (b *bounds) close() error {
+	if b.capsules == b.mounts {
+		return b.mounts.Close()
+	}
+	return errors.Join(b.mounts.Close(), b.capsules.Close())
+}
+
+// expire has the rules looked at again: what is below was changed.
+func (b *bounds) expire() {
+	b.mounts.Expire()
+	b.capsules.Expire()
+}
+
+// sieve leaves out of a listing of changes what is hidden. It is for one
+// goroutine and one listing.
+type sieve struct {
+	ctx    context.Context
+	filter *boundary.Filter
+}
+
+func (b *bounds) sieve(ctx context.Context) *sieve { return &sieve{ctx, b.mounts.Filter()} }
+
+// why tells what hides a path; "" if nothing does.
+func (s *sieve) why(path string, isDir bool) (string, error) {
+	hides, rule, err := s.filter.Hidden(s.ctx, path, isDir)
+	switch {
+	case err != nil:
+		return "", err
+	case !hides:
+		return "", nil
+	case rule == nil:
+		return "hidden by a deny rule", nil
+	}
+	return "hidden by the rule " + rule.String(), nil
+}
+
+// change tells what hides a change, under either of its names and as what it
+// was and is; "" if nothing does.
+func (s *sieve) change(c *Change) (string, error) {
+	isDir := []bool{c.Type == "directory"}
+	if c.Status == "T" {
+		isDir = []bool{false, true} // either of them was there
+	}
+	for _, path := range []store.Path{c.Path, c.From} {
+		for _, d := range isDir {
+			if why, err := s.why(string(path), d); why != "" || err != nil {
+				return why, err
+			}
+		}
+	}
+	return "", nil
+}
+
+// through returns the changes that are let through, and tells of the others.
+func (s *sieve) through(list []Change, out func(c Change, why string)) ([]Change, error) {
+	var in []Change
+	for _, c := range list {
+		why, err := s.change(&c)
+		switch {
+		case err != nil:
+			return nil, err
+		case why == "":
+			in = append(in, c)
+		default:
+			out(c, why)
+		}
+	}
+	return in, nil
+}
