@@ -199,7 +199,7 @@ func (o *Owner) run(ctx context.Context, req *RunRequest, rio RunIO) (RunResult,
 	}
 	name := filepath.Base(req.Name)
 	res, err := host.Run(ctx, m, capsulehost.RunConfig{
-		View:    &view.View{Workspace: o.tree.fs(), Home: p.home, Tmp: p.tmp, Gate: grants},
+		View:    &view.View{Workspace: o.edge.capsules, Home: p.home, Tmp: p.tmp, Gate: grants},
 		Capsule: strings.TrimSuffix(strings.TrimSuffix(name, ".wasm"), ".capsule"), Principal: req.Principal,
 		Entry: entry, Action: req.Action, Payload: req.Payload,
 		Args: append([]string{name}, req.Args...), Env: req.Env,
