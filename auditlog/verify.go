@@ -80,14 +80,12 @@ func standsLater(ctx context.Context, dir string, seq uint64) bool {
 	err := scan(ctx, dir, func(l line) error {
 		if r, err := ParseRecord(l.bytes); err == nil && !l.torn && r.Seq == seq {
 			found = true
-			return errFound
+			return errEnough
 		}
 		return nil
 	})
-	return found && errors.Is(err, errFound)
+	return found && errors.Is(err, errEnough)
 }
-
-var errFound = errors.New("found")
 
 type verifier struct {
 	pub     ed25519.PublicKey

@@ -26,8 +26,9 @@ func (f *FS) ReadLink(ctx context.Context, path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	leaves := func() error { return f.view.Refuse(ctx, t.Scheme, t.Full, vfs.Read, vfs.ErrEscape) }
 	if strings.HasPrefix(target, "/") {
-		return "", vfs.ErrEscape
+		return "", leaves()
 	}
 	dir := strings.TrimSuffix(t.Full, t.Name)
 	to, err := vfs.Walk(ctx, t.FS, vfs.RootID, dir+target, 0)
@@ -37,7 +38,9 @@ func (f *FS) ReadLink(ctx context.Context, path string) (string, error) {
 	}
 	var we *vfs.WalkError
 	switch {
-	case !errors.As(err, &we), errors.Is(err, vfs.ErrEscape):
+	case errors.Is(err, vfs.ErrEscape):
+		return "", leaves()
+	case !errors.As(err, &we):
 		return "", err
 	}
 	switch vfs.Errno(err) {
@@ -46,7 +49,7 @@ func (f *FS) ReadLink(ctx context.Context, path string) (string, error) {
 		// that could not be walked no link can be, so ".." may be taken by text.
 		p, err := clean(we.Path)
 		if err != nil {
-			return "", err
+			return "", leaves()
 		}
 		return schemePath(t.Scheme, p)
 	}

@@ -174,7 +174,7 @@ func (r *remover) list(ctx context.Context, d *removal) (inside bool, err error)
 	case path != r.base && !strings.HasPrefix(path, r.base+"/"):
 		return false, nil
 	}
-	if err := r.f.view.Check(r.scheme, path, vfs.Write); err != nil {
+	if err := r.f.view.Demand(ctx, r.scheme, path, vfs.Write); err != nil {
 		return false, err
 	}
 	h, err := r.fs.OpenDir(ctx, d.node)

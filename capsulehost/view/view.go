@@ -17,6 +17,12 @@ type View struct {
 	// Gate decides about every resolved path; nil allows everything.
 	Gate vfs.Gate
 
+	// Refused is told of each refusal (vfs.ErrCapability, vfs.ErrEscape) before
+	// it is answered: the path with its scheme, resolved as far as it was, and
+	// what was wanted. What it returns is answered in place of err. Refusals of
+	// the trees themselves are not told. Nil is told nothing.
+	Refused func(ctx context.Context, path string, want vfs.Access, err error) error
+
 	// Quota counts what the capsule writes and makes; nil sets no bound.
 	Quota *Quota
 }
@@ -45,6 +51,22 @@ func (v *View) Check(s Scheme, path string, want vfs.Access) error {
 		return nil
 	}
 	return v.Gate.Check(s.String(), path, want)
+}
+
+// Demand is Check that tells Refused of a refusal.
+func (v *View) Demand(ctx context.Context, s Scheme, path string, want vfs.Access) error {
+	if err := v.Check(s, path, want); err != nil {
+		return v.Refuse(ctx, s, path, want, err)
+	}
+	return nil
+}
+
+// Refuse returns the refusal err, of which it tells Refused first.
+func (v *View) Refuse(ctx context.Context, s Scheme, path string, want vfs.Access, err error) error {
+	if v.Refused == nil {
+		return err
+	}
+	return v.Refused(ctx, Format(s, path), want, err)
 }
 
 // Target is where a guest's path led: the tree, and the place in it.
@@ -79,7 +101,7 @@ func (v *View) Resolve(ctx context.Context, path string, flags vfs.WalkFlags, wa
 	}
 	fs, err := v.FS(s)
 	if err != nil {
-		return Target{}, err
+		return Target{}, v.Refuse(ctx, s, rest, want, err)
 	}
 	return v.resolve(ctx, s, fs, vfs.RootID, "", rest, flags, want)
 }
@@ -94,7 +116,7 @@ func (v *View) Resolve(ctx context.Context, path string, flags vfs.WalkFlags, wa
 func (v *View) ResolveAt(ctx context.Context, s Scheme, dir vfs.NodeID, path string, flags vfs.WalkFlags, want vfs.Access) (Target, error) {
 	fs, err := v.FS(s)
 	if err != nil {
-		return Target{}, err
+		return Target{}, v.Refuse(ctx, s, path, want, err)
 	}
 	// The gate knows paths from the root, and the directory may have been
 	// renamed since it was opened.
@@ -115,16 +137,21 @@ func (v *View) resolve(ctx context.Context, s Scheme, fs vfs.FS, root vfs.NodeID
 			return Target{}, err
 		}
 		// A path that leaves the tree is at no place that could be granted.
-		if we.Path == "" && errors.Is(err, vfs.ErrEscape) {
-			return Target{}, err
+		escape := errors.Is(err, vfs.ErrEscape)
+		if we.Path == "" && escape {
+			return Target{}, v.Refuse(ctx, s, join(base, path), want, err)
 		}
-		if denied := v.Check(s, join(base, we.Path), want); denied != nil {
+		full := join(base, we.Path)
+		if denied := v.Demand(ctx, s, full, want); denied != nil {
 			return Target{}, denied
+		}
+		if escape {
+			err = v.Refuse(ctx, s, full, want, err)
 		}
 		return Target{}, err
 	}
 	full := join(base, t.Path)
-	if denied := v.Check(s, full, want); denied != nil {
+	if denied := v.Demand(ctx, s, full, want); denied != nil {
 		t.Release()
 		return Target{}, denied
 	}

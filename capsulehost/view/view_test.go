@@ -3,6 +3,7 @@ package view_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -113,7 +114,13 @@ func TestResolve(t *testing.T) {
 	}
 	defer fs.Close()
 	g := &gate{prefix: "ok"}
-	v := &view.View{Workspace: fs, Gate: g}
+	told := 0
+	v := &view.View{Workspace: fs, Gate: g, Refused: func(_ context.Context, path string, _ vfs.Access, err error) error {
+		if told++; !strings.Contains(path, "://") {
+			t.Errorf("told of %q", path)
+		}
+		return fmt.Errorf("told: %w", err)
+	}}
 	ctx := context.Background()
 	for _, c := range []struct {
 		path  string
@@ -143,7 +150,12 @@ func TestResolve(t *testing.T) {
 		{"tmp://ok", vfs.ErrCapability, "", false},
 		{"file://ok", syscall.EINVAL, "", false},
 	} {
+		told = 0
 		tg, err := v.Resolve(ctx, c.path, vfs.Follow, vfs.Read)
+		refused := c.err == vfs.ErrEscape || c.err == vfs.ErrCapability
+		if refused != (told == 1) || refused && !strings.HasPrefix(err.Error(), "told: ") {
+			t.Errorf("%q: told of %d refusals, answered %v", c.path, told, err)
+		}
 		if !errors.Is(err, c.err) || (err == nil) != (c.err == nil) {
 			t.Errorf("%q: %v, want %v", c.path, err, c.err)
 		}

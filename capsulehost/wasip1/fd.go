@@ -75,7 +75,7 @@ func (c call) permit(d *desc, want vfs.Access) Errno {
 			return errnoOf(err)
 		}
 	}
-	return errnoOf(c.view.Check(d.scheme, path, want))
+	return errnoOf(c.view.Demand(c.ctx, d.scheme, path, want))
 }
 
 // fdClose is (fd).

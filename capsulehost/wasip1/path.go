@@ -84,7 +84,7 @@ func (c call) enter(path string, want vfs.Access) (view.Scheme, string, Errno) {
 			path = rest
 			continue
 		case "..":
-			return 0, "", EPERM
+			return 0, "", errnoOf(c.view.Refuse(c.ctx, view.Workspace, path, want, vfs.ErrEscape))
 		}
 		for _, p := range c.root {
 			if p.Name == name {
