@@ -37,6 +37,10 @@ type Conn interface {
 	// Run runs a capsule to its end. That the capsule failed is no error.
 	Run(ctx context.Context, req RunRequest, io RunIO) (RunResult, error)
 
+	// Recorded returns when what was done so far is in the files of the audit
+	// log.
+	Recorded(ctx context.Context) error
+
 	// Unmount ends a live session's mount and with it its owner.
 	Unmount(ctx context.Context, req UnmountRequest) error
 
@@ -57,7 +61,8 @@ type Info struct {
 	Branch    string     `json:"branch,omitempty"`
 	Deny      []string   `json:"deny,omitempty"` // rules besides those of ignore files
 	Created   time.Time  `json:"created"`
-	Dir       store.Path `json:"dir"` // the session's directory
+	Audit     string     `json:"audit"` // off, mutations, opens or full
+	Dir       store.Path `json:"dir"`   // the session's directory
 
 	// What owns the session now; PID is 0 where nothing does.
 	PID        int        `json:"pid,omitempty"`

@@ -25,6 +25,11 @@ type Options struct {
 	// Umask is the user's, for what other programs make for the session (git);
 	// the owner's own process should have none.
 	Umask int
+
+	// Audit is the level of the audit log from now on, which is kept with the
+	// session; empty: as it was. AuditKey is the absolute path of the key that
+	// signs the log, in place of one of its own; empty: as it was.
+	Audit, AuditKey string
 }
 
 // Attach opens a session for a command. If nobody owns it, this process becomes
@@ -67,7 +72,7 @@ func attach(ctx context.Context, disk *store.Session, opt Options, own func() (C
 		live := &client{disk: disk, version: opt.Version}
 		start := time.Now()
 		if err = live.ping(ctx); err == nil {
-			return live, nil
+			return sameAudit(live, &opt)
 		}
 		if ctx.Err() != nil {
 			return nil, cancelled(ctx, err)

@@ -33,6 +33,11 @@ type client struct {
 	version string
 }
 
+// Recorded implements Conn.
+func (c *client) Recorded(ctx context.Context) error {
+	return c.call(ctx, opRecorded, struct{}{}, exchange{}, &struct{}{})
+}
+
 // Live implements Conn.
 func (c *client) Live() bool { return true }
 

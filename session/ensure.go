@@ -111,9 +111,10 @@ func addWorktree(ctx context.Context, st *store.Store, disk *store.Session, spec
 	return lock.Unlock()
 }
 
-// Remove deletes a session that nobody uses, with all its changes. Of a session
-// in mode worktree the branch stays.
-func Remove(ctx context.Context, st *store.Store, disk *store.Session) error {
+// Remove deletes a session that nobody uses, with all its changes and its audit
+// log. Of a session in mode worktree the branch stays. If keep is not
+// empty, it is a directory that is made and gets a copy of the log first.
+func Remove(ctx context.Context, st *store.Store, disk *store.Session, keep string) error {
 	lock, err := disk.Lock("remove")
 	if errors.Is(err, store.ErrLocked) {
 		return fault.New(fault.Busy, "end it first with: astridfs unmount "+disk.File.Name,
@@ -121,6 +122,11 @@ func Remove(ctx context.Context, st *store.Store, disk *store.Session) error {
 	}
 	if err != nil {
 		return err
+	}
+	if keep != "" {
+		if err := keepAudit(ctx, disk, keep); err != nil {
+			return errors.Join(err, lock.Unlock())
+		}
 	}
 	if disk.File.Mode == store.Worktree {
 		if err := removeWorktree(ctx, string(disk.File.Workspace), disk.Tree()); err != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/astridfs/astridfs/auditlog"
+	"github.com/astridfs/astridfs/auditlog/auditfs"
 	"github.com/astridfs/astridfs/boundary/gate"
 	"github.com/astridfs/astridfs/fusefs"
 	"github.com/astridfs/astridfs/session/fault"
@@ -42,11 +44,13 @@ type MountOptions struct {
 type mount struct {
 	point string
 	srv   *fusefs.Server
+	opt   MountOptions
 }
 
 // unmountCall is a request to end the mount.
 type unmountCall struct {
 	req   UnmountRequest
+	by    peer
 	reply chan error // takes one
 }
 
@@ -67,6 +71,28 @@ func (o *Owner) Mount(opt MountOptions) error {
 	if err := o.lock.SetMountpoint(opt.Mountpoint); err != nil {
 		return err
 	}
+	ctx := context.Background()
+	if err := o.audit.event(ctx, mountRecord(opMount, opt), nil, true); err != nil {
+		return err
+	}
+	if err = o.mount(fs, opt); err != nil {
+		return errors.Join(err, o.audit.event(ctx, mountRecord(opUnmounted, opt), err, true))
+	}
+	return nil
+}
+
+func mountRecord(op string, opt MountOptions) auditlog.Record {
+	flags := "view=" + string(opt.View)
+	if opt.ReadOnly {
+		flags += ",read-only"
+	}
+	if opt.Grants != nil {
+		flags += ",capabilities"
+	}
+	return auditlog.Record{Op: op, To: opt.Mountpoint, Flags: flags}
+}
+
+func (o *Owner) mount(fs vfs.FS, opt MountOptions) error {
 	srv, err := fusefs.Mount(fs, opt.Mountpoint, fusefs.Options{
 		FSName:     mountSource(&o.disk.File),
 		AllowOther: opt.AllowOther, ReadOnly: opt.ReadOnly, Log: o.opt.Log,
@@ -76,7 +102,7 @@ func (o *Owner) Mount(opt MountOptions) error {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.mounted = &mount{point: opt.Mountpoint, srv: srv}
+	o.mounted = &mount{point: opt.Mountpoint, srv: srv, opt: opt}
 	return nil
 }
 
@@ -102,11 +128,18 @@ func mountFault(err error) error {
 
 // view builds what a mount shows.
 func (o *Owner) view(opt MountOptions) (vfs.FS, error) {
+	rec, err := o.audit.recorder()
+	if err != nil {
+		return nil, err
+	}
 	gated := func(fs vfs.FS, scheme string) vfs.FS {
-		if opt.Grants == nil {
-			return fs
+		if opt.Grants != nil {
+			fs = gate.New(fs, scheme, opt.Grants)
 		}
-		return gate.New(fs, scheme, opt.Grants)
+		if rec != nil {
+			fs = auditfs.New(fs, scheme, rec)
+		}
+		return fs
 	}
 	var ws vfs.FS = o.edge.mounts
 	if opt.Grants != nil {
@@ -137,17 +170,24 @@ func (o *Owner) view(opt MountOptions) (vfs.FS, error) {
 // Wait returns when the mount has ended: on an Unmount, because someone
 // unmounted it, or because ctx was cancelled. It leaves no mount behind.
 func (o *Owner) Wait(ctx context.Context) error {
+	by, err := o.wait(ctx)
+	ctx = withPeer(context.WithoutCancel(ctx), by)
+	return errors.Join(err, o.audit.event(ctx, mountRecord(opUnmounted, o.mounted.opt), err, true))
+}
+
+// wait is Wait; it returns who asked for the end, too.
+func (o *Owner) wait(ctx context.Context) (by peer, err error) {
 	m := o.mounted
 	gone := make(chan struct{})
 	go func() {
 		m.srv.Wait(context.Background())
 		close(gone)
 	}()
-	err := o.waitEnd(ctx, m, gone)
+	by, err = o.waitEnd(ctx, m, gone)
 	select {
 	case <-gone:
 		o.opt.Log.WithField("mountpoint", m.point).Info("unmounted")
-		return err
+		return by, err
 	case <-time.After(leaving):
 	}
 	// Out of the tree, and still in use: those who have files open there get
@@ -158,24 +198,26 @@ func (o *Owner) Wait(ctx context.Context) error {
 	} else {
 		select {
 		case <-gone:
-			return err
+			return by, err
 		case <-time.After(grace):
 		}
 	}
 	o.abandoned = true
-	return err
+	return by, err
 }
 
 // leaving is how long programs that use a mount which is taken out of the tree
 // have to close what they have open there.
 const leaving = time.Second
 
-// waitEnd returns when the mount is gone or out of the tree.
-func (o *Owner) waitEnd(ctx context.Context, m *mount, gone <-chan struct{}) error {
+// waitEnd returns when the mount is gone or out of the tree, and who asked for
+// that.
+func (o *Owner) waitEnd(ctx context.Context, m *mount, gone <-chan struct{}) (by peer, err error) {
+	self := peerOf(ctx)
 	for {
 		select {
 		case <-gone:
-			return nil
+			return self, nil
 		case call := <-o.unmounts:
 			err := o.end(m, call.req.Lazy)
 			call.reply <- err
@@ -185,9 +227,9 @@ func (o *Owner) waitEnd(ctx context.Context, m *mount, gone <-chan struct{}) err
 			if call.req.Lazy {
 				o.srv.stop() // capsules that run
 			}
-			return nil
+			return call.by, nil
 		case <-ctx.Done():
-			return o.endWithin(m, grace)
+			return self, o.endWithin(m, grace)
 		}
 	}
 }
@@ -237,7 +279,7 @@ func (o *Owner) Unmount(ctx context.Context, req UnmountRequest) error {
 		return fault.New(fault.Busy, "wait until they end, or stop them with: astridfs unmount --lazy",
 			"%d capsules run in session %s", running, o.disk.File.Name)
 	}
-	call := unmountCall{req, make(chan error, 1)}
+	call := unmountCall{req, peerOf(ctx), make(chan error, 1)}
 	var err error
 	select {
 	case o.unmounts <- call:

@@ -36,6 +36,7 @@ type Owner struct {
 	lock  *store.Lock
 	tree  tree
 	edge  *bounds // of tree
+	audit *audit
 	srv   *server
 	runs  runner
 
@@ -76,6 +77,9 @@ func Own(ctx context.Context, st *store.Store, disk *store.Session, opt Options)
 		opt.Log.Warn(d.String())
 	}
 	if err != nil {
+		return nil, err
+	}
+	if o.audit, err = openAudit(ctx, disk, &opt); err != nil {
 		return nil, err
 	}
 	if o.tree, err = openTree(ctx, disk, opt.Umask); err != nil {
@@ -142,6 +146,9 @@ func (o *Owner) release() error {
 	if o.tree != nil && !o.abandoned {
 		errs = append(errs, o.tree.close())
 	}
+	if o.audit != nil {
+		errs = append(errs, o.audit.close())
+	}
 	return errors.Join(append(errs, o.lock.Unlock())...)
 }
 
@@ -188,7 +195,7 @@ func Describe(disk *store.Session) Info {
 	f := &disk.File
 	return Info{
 		Name: f.Name, ID: f.ID, Workspace: f.Workspace, Mode: f.Mode, Branch: f.Branch, Deny: f.Deny,
-		Created: f.Created, Dir: store.Path(disk.Dir),
+		Created: f.Created, Audit: levelOf(f).String(), Dir: store.Path(disk.Dir),
 	}
 }
 
@@ -220,7 +227,12 @@ func (o *Owner) Commit(ctx context.Context, req CommitRequest, sink StepSink) (S
 		return StepResult{}, err
 	}
 	defer o.edge.expire()
-	r, err := o.tree.commit(ctx, req, o.edge.sieve(ctx), sink)
+	commit := func(sink StepSink) (StepResult, error) { return o.tree.commit(ctx, req, o.edge.sieve(ctx), sink) }
+	if req.DryRun {
+		r, err := commit(sink)
+		return r, o.ended(ctx, err)
+	}
+	r, err := o.audit.stepwise(ctx, opCommitBegin, opCommitPath, opCommitEnd, sink, commit)
 	return r, o.ended(ctx, err)
 }
 
@@ -230,9 +242,14 @@ func (o *Owner) Discard(ctx context.Context, req DiscardRequest, sink StepSink) 
 		return StepResult{}, err
 	}
 	defer o.edge.expire()
-	r, err := o.tree.discard(ctx, req, sink)
+	r, err := o.audit.stepwise(ctx, opDiscardBegin, opDiscardPath, opDiscardEnd, sink, func(sink StepSink) (StepResult, error) {
+		return o.tree.discard(ctx, req, sink)
+	})
 	return r, o.ended(ctx, err)
 }
+
+// Recorded implements Conn.
+func (o *Owner) Recorded(ctx context.Context) error { return o.ended(ctx, o.audit.flush()) }
 
 // ended makes a fault of what a call ended with.
 func (o *Owner) ended(ctx context.Context, err error) error {

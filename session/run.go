@@ -13,6 +13,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/astridfs/astridfs/auditlog/auditfs"
+	"github.com/astridfs/astridfs/boundary/gate"
 	"github.com/astridfs/astridfs/capsulehost"
 	"github.com/astridfs/astridfs/capsulehost/view"
 	"github.com/astridfs/astridfs/session/fault"
@@ -197,16 +199,40 @@ func (o *Owner) run(ctx context.Context, req *RunRequest, rio RunIO) (RunResult,
 	if err != nil {
 		return RunResult{}, err
 	}
+	v, err := o.capsuleView(p)
+	if err != nil {
+		return RunResult{}, err
+	}
+	v.Gate = grants
 	name := filepath.Base(req.Name)
-	res, err := host.Run(ctx, m, capsulehost.RunConfig{
-		View:    &view.View{Workspace: o.edge.capsules, Home: p.home, Tmp: p.tmp, Gate: grants},
-		Capsule: strings.TrimSuffix(strings.TrimSuffix(name, ".wasm"), ".capsule"), Principal: req.Principal,
-		Entry: entry, Action: req.Action, Payload: req.Payload,
-		Args: append([]string{name}, req.Args...), Env: req.Env,
-		Stdin: rio.Stdin, Stdout: rio.Stdout, Stderr: rio.Stderr,
-		Limits: limits,
+	capsule := strings.TrimSuffix(strings.TrimSuffix(name, ".wasm"), ".capsule")
+	return o.audit.run(ctx, capsule, req, func() (RunResult, error) {
+		res, err := host.Run(ctx, m, capsulehost.RunConfig{
+			View: v, Capsule: capsule, Principal: req.Principal,
+			Entry: entry, Action: req.Action, Payload: req.Payload,
+			Args: append([]string{name}, req.Args...), Env: req.Env,
+			Stdin: rio.Stdin, Stdout: rio.Stdout, Stderr: rio.Stderr,
+			Limits: limits,
+		})
+		return runResult(req, res, err)
 	})
-	return runResult(req, res, err)
+}
+
+// capsuleView returns what a principal's capsules see, recorded.
+func (o *Owner) capsuleView(p *principal) (*view.View, error) {
+	rec, err := o.audit.recorder()
+	if err != nil {
+		return nil, err
+	}
+	if rec == nil {
+		return &view.View{Workspace: o.edge.capsules, Home: p.home, Tmp: p.tmp}, nil
+	}
+	return &view.View{
+		Workspace: auditfs.New(o.edge.capsules, gate.Workspace, rec),
+		Home:      auditfs.New(p.home, gate.Home, rec),
+		Tmp:       auditfs.New(p.tmp, gate.Tmp, rec),
+		Refused:   rec.Refused,
+	}, nil
 }
 
 func entryOf(req *RunRequest) (capsulehost.Entry, error) {

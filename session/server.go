@@ -90,7 +90,7 @@ func (s *server) accept() {
 }
 
 func (s *server) handle(c *net.UnixConn) {
-	uid, err := wire.PeerUID(c)
+	uid, pid, err := wire.Peer(c)
 	if err != nil || (uid != 0 && int(uid) != os.Geteuid()) {
 		s.log.WithField("uid", uid).WithError(err).Warn("refused a request of another user")
 		return
@@ -114,7 +114,7 @@ func (s *server) handle(c *net.UnixConn) {
 	if err := c.SetDeadline(time.Time{}); err != nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(s.ctx)
+	ctx, cancel := context.WithCancel(withPeer(s.ctx, peer{uid, pid}))
 	defer cancel()
 	cl := newCall(ctx, w)
 	readerDone := make(chan struct{})
@@ -228,6 +228,8 @@ func dispatch(ctx context.Context, conn Conn, c *call, req request) (any, error)
 			Stdin: c.stream(wire.Stdin), Stdout: c.w.Writer(wire.Stdout), Stderr: c.w.Writer(wire.Stderr),
 			Module: func() (io.ReadCloser, error) { return io.NopCloser(c.stream(wire.Module)), nil },
 		})
+	case opRecorded:
+		return none{}, conn.Recorded(ctx)
 	case opUnmount:
 		var a UnmountRequest
 		if err := args(&a); err != nil {
@@ -247,6 +249,8 @@ const (
 	opDiscard = "discard"
 	opRun     = "run"
 	opUnmount = "unmount"
+
+	opRecorded = "recorded"
 )
 
 // stepReply is the result of a commit or discard, which also counts where there

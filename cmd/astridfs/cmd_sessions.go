@@ -208,7 +208,7 @@ func (e *env) removeSession(st *store.Store, name string, force bool) error {
 			return fault.New(fault.Failed, "commit or discard them, or repeat it with --force", "session %s holds %s", name, plural(n, "change"))
 		}
 	}
-	return session.Remove(e.ctx, st, disk)
+	return session.Remove(e.ctx, st, disk, "")
 }
 
 // changed counts a session's changes.
@@ -249,7 +249,7 @@ func (e *env) prune(force, dryRun bool) error {
 			}
 		}
 		if !dryRun {
-			if err := session.Remove(e.ctx, st, disk); err != nil {
+			if err := session.Remove(e.ctx, st, disk, ""); err != nil {
 				return err
 			}
 		}

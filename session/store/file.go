@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -43,9 +44,11 @@ type File struct {
 	Name      string    `json:"name"`
 	Workspace Path      `json:"workspace"` // absolute, symbolic links resolved
 	Mode      Mode      `json:"mode"`
-	Branch    string    `json:"branch,omitempty"`  // mode worktree: the branch it is on
-	GitDir    Path      `json:"git_dir,omitempty"` // mode worktree: what git keeps for it
-	Deny      []string  `json:"deny,omitempty"`    // deny rules besides those of ignore files
+	Branch    string    `json:"branch,omitempty"`    // mode worktree: the branch it is on
+	GitDir    Path      `json:"git_dir,omitempty"`   // mode worktree: what git keeps for it
+	Deny      []string  `json:"deny,omitempty"`      // deny rules besides those of ignore files
+	Audit     string    `json:"audit,omitempty"`     // level of the audit log; empty: the default
+	AuditKey  Path      `json:"audit_key,omitempty"` // file of the key that signs it; empty: the log's own
 	Created   time.Time `json:"created"`
 }
 
@@ -74,6 +77,10 @@ func (f *File) check(path string) error {
 		return bad("workspace is not absolute")
 	case f.Mode != Overlay && f.Mode != Worktree && f.Mode != Host:
 		return bad("unknown mode " + string(f.Mode))
+	case !slices.Contains([]string{"", "off", "mutations", "opens", "full"}, f.Audit):
+		return bad("unknown audit level " + f.Audit)
+	case f.AuditKey != "" && !filepath.IsAbs(string(f.AuditKey)):
+		return bad("audit key is not absolute")
 	}
 	return nil
 }

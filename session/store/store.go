@@ -12,7 +12,7 @@
 //	NAME/tree              the worktree of a session in that mode
 //	NAME/home/PRINCIPAL    what a principal has as home://
 //	NAME/tmp/PRINCIPAL     what a principal has as tmp://
-//	NAME/audit             kept for the audit log
+//	NAME/audit             the audit log
 //	NAME/log               what the owner reports while it runs in the background
 //
 // Names that begin with '.' are the store's own: ".cache" has compiled
@@ -298,6 +298,9 @@ func (s *Session) State() string { return filepath.Join(s.Dir, "state") }
 
 // Tree returns the directory of the git worktree.
 func (s *Session) Tree() string { return filepath.Join(s.Dir, "tree") }
+
+// Audit returns the directory of the audit log.
+func (s *Session) Audit() string { return filepath.Join(s.Dir, "audit") }
 
 // Log returns the path of the owner's log.
 func (s *Session) Log() string { return filepath.Join(s.Dir, "log") }

@@ -69,12 +69,12 @@ func Dial(ctx context.Context, dir, name string) (*net.UnixConn, error) {
 	return c.(*net.UnixConn), nil
 }
 
-// PeerUID returns the user id of the process at the other end, as the kernel
-// knows it.
-func PeerUID(c *net.UnixConn) (uint32, error) {
+// Peer returns the user id and the number of the process at the other end, as
+// the kernel knows them.
+func Peer(c *net.UnixConn) (uid, pid uint32, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	var cred *unix.Ucred
 	var cerr error
@@ -82,10 +82,10 @@ func PeerUID(c *net.UnixConn) (uint32, error) {
 		cred, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	})
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if cerr != nil {
-		return 0, os.NewSyscallError("getsockopt", cerr)
+		return 0, 0, os.NewSyscallError("getsockopt", cerr)
 	}
-	return cred.Uid, nil
+	return cred.Uid, uint32(cred.Pid), nil
 }

@@ -118,7 +118,7 @@ func TestSocketInDeepDirectory(t *testing.T) {
 			c, err := l.AcceptUnix()
 			if err == nil {
 				var uid uint32
-				if uid, err = PeerUID(c); err == nil && int(uid) != os.Getuid() {
+				if uid, _, err = Peer(c); err == nil && int(uid) != os.Getuid() {
 					err = errors.New("wrong uid")
 				}
 				c.Close()
