@@ -26,14 +26,15 @@ const (
 	readAheadKB = 1024
 )
 
-// Mount serves fs at mountpoint, an empty directory, until it is unmounted. When
-// it returns without an error the mount answers. Root mounts directly, anyone
-// else by fusermount3. The filesystem must outlive the mount.
+// Mount serves fs at mountpoint, an empty directory unless [Options.Over] says
+// otherwise, until it is unmounted. When it returns without an error the mount
+// answers. Root mounts directly, anyone else by fusermount3. The filesystem must
+// outlive the mount.
 //
 // Errors are of type *[MountError] where one of its kinds fits.
 func Mount(fs vfs.FS, mountpoint string, opt Options) (*Server, error) {
 	opt.setDefaults()
-	path, err := checkMountpoint(mountpoint)
+	path, err := checkMountpoint(mountpoint, opt.Over)
 	if err != nil {
 		return nil, err
 	}
@@ -106,8 +107,8 @@ func setReadAhead(conn uint64) {
 }
 
 // checkMountpoint returns the resolved path of a directory that can be mounted
-// on.
-func checkMountpoint(mountpoint string) (string, error) {
+// on; with over, also where that hides something.
+func checkMountpoint(mountpoint string, over bool) (string, error) {
 	fail := func(kind, err error, hint string) (string, error) {
 		return "", &MountError{Path: mountpoint, Kind: kind, Err: err, Hint: hint}
 	}
@@ -130,7 +131,9 @@ func checkMountpoint(mountpoint string) (string, error) {
 		if isStale(path) {
 			return fail(ErrStale, nil, "unmount it (fusermount3 -u -z, as root umount -l)")
 		}
-		return fail(ErrAlreadyMounted, fmt.Errorf("%s of type %s", m.Source, m.Type), "unmount it or take another directory")
+		if !over {
+			return fail(ErrAlreadyMounted, fmt.Errorf("%s of type %s", m.Source, m.Type), "unmount it or take another directory")
+		}
 	}
 	var st unix.Stat_t
 	switch err := unix.Stat(path, &st); {
@@ -144,6 +147,8 @@ func checkMountpoint(mountpoint string) (string, error) {
 		return fail(nil, err, "")
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		return fail(ErrNotDirectory, nil, "give a directory")
+	case over:
+		return filepath.Clean(path), nil
 	}
 	d, err := os.Open(path)
 	if err != nil {

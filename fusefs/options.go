@@ -33,6 +33,10 @@ type Options struct {
 	// NoSuid and NoDev.
 	NoSuid, NoDev, NoExec bool
 
+	// Over lets the mount hide what is at its mountpoint, as mount(2) does: files,
+	// or another mount that is alive.
+	Over bool
+
 	// VolatileTimeout is how long the kernel may keep what the filesystem calls
 	// volatile; one second if zero, not at all if negative.
 	VolatileTimeout time.Duration

@@ -19,6 +19,9 @@ type Mounted struct {
 // session's name for people and its id for programs.
 const sourcePrefix = "astridfs:"
 
+// IsSource tells whether a mount with that source would be taken for a session's.
+func IsSource(source string) bool { return strings.HasPrefix(source, sourcePrefix) }
+
 func mountSource(f *store.File) string { return sourcePrefix + f.Name + ":" + f.ID }
 
 // Mounts returns the mounts of all sessions of all state directories.

@@ -39,6 +39,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	e.log.SetOutput(stderr)
 	e.log.SetLevel(logrus.WarnLevel)
 	e.log.SetFormatter(&logrus.TextFormatter{DisableTimestamp: true, DisableColors: !colourful(stderr)})
+	if isHelper(args) {
+		return e.mountHelper()
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			e.log.Debugf("%s", stackTrace())
