@@ -3,34 +3,63 @@ package capsulehost
 import (
 	"context"
 	"errors"
-	"slices"
+	"strings"
 
 	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/astridfs/astridfs/capsulehost/component"
 	"github.com/astridfs/astridfs/capsulehost/component/abi"
 	"github.com/astridfs/astridfs/capsulehost/component/fshost"
+	"github.com/astridfs/astridfs/capsulehost/component/wasihost"
 	"github.com/astridfs/astridfs/capsulehost/wasmbin"
 )
 
-// componentSet is what components may import: astrid:fs, and every other
-// interface of Astrid to be answered that it is denied.
+// componentSet is what components may import: astrid:fs and WASI 0.2, and every
+// other interface of Astrid, WASI's sockets and http to be answered that it is
+// denied.
 func componentSet() *component.Set {
-	return component.NewSet([]*component.Interface{fshost.Interface()}, "astrid:")
+	return component.NewSet(append(wasihost.Interfaces(), fshost.Interface()), "astrid:", "wasi:sockets/", "wasi:http/")
 }
 
 // Types of the functions of a component that this host calls.
 const (
 	hookShape  = "func(string, list<u8>) -> record { action: string, data: option<string> }"
 	entryShape = "func()"
+	mainShape  = "func() -> result"
 )
 
 // shape is the type of an entry of a component.
 func (e Entry) shape() string {
-	if e == EntryHook {
+	switch e {
+	case EntryHook:
 		return hookShape
+	case EntryMain:
+		return mainShape
 	}
 	return entryShape
+}
+
+// entryPath finds an entry of a component: among what it exports itself, or in
+// an interface of Astrid that it exports; a main in WASI's. It returns nil if
+// there is none of the right type.
+func entryPath(c *component.Component, exports []component.Extern, e Entry) []string {
+	paths := [][]string{{string(e)}}
+	for _, ex := range exports {
+		switch {
+		case ex.Kind != "instance":
+		case e == EntryMain && strings.HasPrefix(ex.Name, string(EntryMain)+"@0.2."):
+			paths = append(paths, []string{ex.Name, "run"})
+		case e != EntryMain && strings.HasPrefix(ex.Name, "astrid:"):
+			paths = append(paths, []string{ex.Name, string(e)})
+		}
+	}
+	for _, p := range paths {
+		if c.Shape(p...) == e.shape() {
+			return p
+		}
+	}
+	return nil
 }
 
 // inspectComponent fills in what a component says of itself.
@@ -52,6 +81,8 @@ func inspectComponent(wasm []byte, info *Info) (*component.Component, error) {
 			if im.Name == fshost.Name {
 				r, w := needs(x.Name)
 				read, write = read || r, write || w
+			} else if strings.HasPrefix(im.Name, "wasi:filesystem/") {
+				read, write = true, true
 			}
 		})
 		if im.Kind != "type" {
@@ -69,8 +100,12 @@ func inspectComponent(wasm []byte, info *Info) (*component.Component, error) {
 			continue
 		}
 		info.Exports = append(info.Exports, Export{Name: ex.Name, Kind: ex.Kind, Type: ex.Type})
-		if e := Entry(ex.Name); e != EntryStart && slices.Contains(entries(), e) && c.Shape(ex.Name) == e.shape() {
-			info.Entries = append(info.Entries, ex.Name)
+	}
+	info.paths = map[Entry][]string{}
+	for _, e := range []Entry{EntryMain, EntryHook, EntryRun, EntryInstall, EntryUpgrade} {
+		if p := entryPath(c, exports, e); p != nil {
+			info.paths[e] = p
+			info.Entries = append(info.Entries, string(e))
 		}
 	}
 	info.Capabilities = capabilities(read, write)
@@ -112,6 +147,7 @@ func (h *Host) compileComponent(ctx context.Context, wasm []byte) (*component.Pr
 // component makes an instance of a component and calls its entry.
 func (r *run) component(ctx context.Context, entry Entry) (hook *HookResult, err error) {
 	ctx = fshost.With(ctx, &fshost.Instance{FS: r.fs.FS, Slots: r.host.slots})
+	ctx = wasihost.With(ctx, wasihost.New(r.wasi))
 	defer func() {
 		if broke, ok := errors.AsType[*component.HostError](err); ok {
 			err = &hostError{broke.Value}
@@ -121,11 +157,15 @@ func (r *run) component(ctx context.Context, entry Entry) (hook *HookResult, err
 	if err != nil {
 		return nil, err
 	}
+	path := r.m.c.info.paths[entry]
 	if entry != EntryHook {
-		_, err = r.inst.Call(ctx, []string{string(entry)})
+		out, err := r.inst.Call(ctx, path)
+		if err == nil && entry == EntryMain && out.Num != 0 {
+			err = sys.NewExitError(1) // what a main that failed is
+		}
 		return nil, err
 	}
-	out, err := r.inst.Call(ctx, []string{string(entry)}, abi.String(r.cfg.Action), abi.Value{Ref: r.cfg.Payload})
+	out, err := r.inst.Call(ctx, path, abi.String(r.cfg.Action), abi.Value{Ref: r.cfg.Payload})
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package capsulehost
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/astridfs/astridfs/capsulehost/wasmbin"
@@ -12,7 +11,8 @@ import (
 type Entry string
 
 // The entries. EntryAuto is EntryHook if the run names an action, else
-// EntryStart of a command and EntryRun of anything else.
+// EntryStart of a command, EntryMain of a component that has one, and EntryRun of
+// anything else.
 const (
 	EntryAuto    Entry = ""
 	EntryStart   Entry = "_start"
@@ -20,6 +20,9 @@ const (
 	EntryRun     Entry = "run"
 	EntryInstall Entry = "astrid-install"
 	EntryUpgrade Entry = "astrid-upgrade"
+	// EntryMain is the function run of the interface of that name, which a
+	// component exports that is a command.
+	EntryMain Entry = "wasi:cli/run"
 )
 
 // postHook is called after EntryHook so that the guest can free its answer.
@@ -47,10 +50,12 @@ func (m *Module) entry(cfg RunConfig) (Entry, error) {
 			e = EntryHook
 		case info.Kind == Command:
 			e = EntryStart
+		case info.paths[EntryMain] != nil:
+			e = EntryMain
 		default:
 			e = EntryRun
 		}
-		if _, ok := info.export(string(e)); !ok {
+		if _, ok := info.export(string(e)); !ok && info.paths[e] == nil {
 			return e, &EntryError{Entry: string(e), Reason: fmt.Sprintf(
 				"the capsule does not export it; of what can be called it exports %s", orNothing(info.Entries))}
 		}
@@ -79,7 +84,7 @@ func (m *Module) entry(cfg RunConfig) (Entry, error) {
 // initialization are its own affair.
 func (m *Module) checkComponent(e Entry, cfg RunConfig) error {
 	info := &m.c.info
-	if !slices.Contains(info.Entries, string(e)) {
+	if info.paths[e] == nil {
 		x, ok := info.export(string(e))
 		if !ok {
 			return &EntryError{Entry: string(e), Reason: "the component does not export it"}

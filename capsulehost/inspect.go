@@ -52,6 +52,8 @@ type Info struct {
 
 	// WIT is what a component imports and exports, in the manner of WIT.
 	WIT string `json:"wit,omitempty"`
+
+	paths map[Entry][]string // of a component: where its entries are
 }
 
 // Import is something that a binary needs.

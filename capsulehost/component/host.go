@@ -14,6 +14,8 @@ import (
 
 // Interface is an interface that the host provides to components.
 type Interface struct {
+	// Name is the interface's name. One that ends in a version of two numbers,
+	// "@0.2", stands for every version that begins so.
 	Name  string
 	Funcs map[string]HostFunc
 	// Drops are the resources of the interface, by name: what is done when one
@@ -68,6 +70,18 @@ func NewSet(interfaces []*Interface, denied ...string) *Set {
 	return s
 }
 
+// find returns the interface that meets an import of this name, or nil.
+func (s *Set) find(name string) *Interface {
+	if i := s.interfaces[name]; i != nil {
+		return i
+	}
+	base, version, _ := strings.Cut(name, "@")
+	if n := strings.SplitN(version, ".", 3); len(n) == 3 {
+		return s.interfaces[base+"@"+n[0]+"."+n[1]]
+	}
+	return nil
+}
+
 // ImportError names an import that the host does not provide.
 type ImportError struct {
 	// Interface is what is imported, Name something of it or empty.
@@ -105,7 +119,7 @@ func (s *Set) Provides(e binary.Extern) (Provision, error) {
 	case e.Sort != binary.Instance:
 		return NotProvided, &ImportError{Interface: e.Name, Want: e.Sort.String()}
 	}
-	have := s.interfaces[e.Name]
+	have := s.find(e.Name)
 	deny := slices.ContainsFunc(s.denied, func(p string) bool { return strings.HasPrefix(e.Name, p) })
 	how := TypesOnly
 	for _, x := range e.Instance().Exports {
@@ -165,7 +179,7 @@ func (s *Set) Names() []string { return slices.Sorted(maps.Keys(s.interfaces)) }
 // instance makes what meets an import that Check has passed.
 func (s *Set) instance(e binary.Extern) *exports {
 	out := &exports{items: map[string]any{}}
-	have := s.interfaces[e.Name]
+	have := s.find(e.Name)
 	for _, x := range e.Instance().Exports {
 		if res, ok := x.Type.(*binary.Resource); ok && x.Sort == binary.TypeSort {
 			rt := &abi.ResourceType{Name: res.Name}
@@ -193,6 +207,10 @@ const notProvided = "not provided by this host"
 // denial returns a function that answers, in the terms of its type, that the
 // host does not provide it. Where the type has no way to say so, it traps.
 func denial(name string, t *binary.FuncType) func(*Call) abi.Value {
+	if t.Result != nil && t.Result.Kind == binary.Own {
+		// A handle of nothing: what is done with it is denied in turn.
+		return func(*Call) abi.Value { return abi.Value{} }
+	}
 	answer, ok := abi.Value{}, false
 	if t.Result != nil && t.Result.Kind == binary.Result {
 		answer, ok = denied(t.Result.Err)
@@ -228,6 +246,8 @@ func denied(t *binary.ValType) (abi.Value, bool) {
 					return abi.Value{Num: uint64(i)}, true
 				case c.Type.Kind == binary.String:
 					return abi.Case(uint64(i), abi.String(notProvided)), true
+				case c.Type.Kind == binary.Option && c.Type.Elem.Kind == binary.String:
+					return abi.Case(uint64(i), abi.Some(abi.String(notProvided))), true
 				}
 			}
 		}
@@ -236,4 +256,5 @@ func denied(t *binary.ValType) (abi.Value, bool) {
 }
 
 // denials are the cases that say so, the best first.
-var denials = []string{"capability-denied", "access-denied", "not-supported", "access", "unknown", "other"}
+var denials = []string{"capability-denied", "access-denied", "HTTP-request-denied", "not-supported", "access", "unknown",
+	"other", "internal-error", "closed"}

@@ -1,6 +1,7 @@
 package component
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/astridfs/astridfs/capsulehost/component/binary"
@@ -32,13 +33,23 @@ func (c *Component) Name() string { return c.c.Name }
 // Producers tell what made the component: "field: name version".
 func (c *Component) Producers() []string { return c.c.Producers }
 
-// Shape returns the type of a function that the component exports itself, as
-// HostFunc.Type writes one; empty if it exports no such function.
-func (c *Component) Shape(name string) string {
-	for _, e := range c.c.Type.Exports {
-		if f := e.Func(); f != nil && e.Name == name {
+// Shape returns the type of a function that the component exports, as
+// HostFunc.Type writes one; empty if it exports no such function. The path is as
+// for Instance.Call.
+func (c *Component) Shape(path ...string) string {
+	list := c.c.Type.Exports
+	for k, name := range path {
+		i := slices.IndexFunc(list, func(e binary.Extern) bool { return e.Name == name })
+		if i < 0 {
+			break
+		}
+		if f := list[i].Func(); f != nil && k == len(path)-1 {
 			return shapeOf(f)
 		}
+		if list[i].Sort != binary.Instance {
+			break
+		}
+		list = list[i].Instance().Exports
 	}
 	return ""
 }

@@ -11,7 +11,7 @@ import (
 
 // lock returns the descriptor fd for this call alone, which unlocks it. A
 // descriptor without all of the rights need answers missing.
-func (c call) lock(fd uint32, need rights, missing Errno) (*desc, Errno) {
+func (c Ops) lock(fd uint32, need rights, missing Errno) (*desc, Errno) {
 	d, errno := c.table.get(fd)
 	if errno != Success {
 		return nil, errno
@@ -24,13 +24,13 @@ func (c call) lock(fd uint32, need rights, missing Errno) (*desc, Errno) {
 	return d, Success
 }
 
-func (c call) unlock(d *desc) {
+func (c Ops) unlock(d *desc) {
 	d.mu.Unlock()
 	c.done(d)
 }
 
 // done ends the call's use of a descriptor that is not locked.
-func (c call) done(d *desc) {
+func (c Ops) done(d *desc) {
 	// If another thread closed it meanwhile, that call has answered already,
 	// and there is nobody left to be told of an error.
 	_ = c.table.put(d)
@@ -38,7 +38,7 @@ func (c call) done(d *desc) {
 
 // lockFile is lock for what only a regular file can do. What else a descriptor
 // stands for answers EISDIR or ESPIPE, before its rights are looked at.
-func (c call) lockFile(fd uint32, need rights, missing Errno) (*desc, Errno) {
+func (c Ops) lockFile(fd uint32, need rights, missing Errno) (*desc, Errno) {
 	d, errno := c.lock(fd, 0, Success)
 	if errno != Success {
 		return nil, errno
@@ -60,7 +60,7 @@ func (c call) lockFile(fd uint32, need rights, missing Errno) (*desc, Errno) {
 // permit asks the gate for an access to what d stands for, if it was not asked
 // when d was opened: a preopened directory was given without asking, and what
 // was opened to be read may be used to change attributes.
-func (c call) permit(d *desc, want vfs.Access) Errno {
+func (c Ops) permit(d *desc, want vfs.Access) Errno {
 	if d.granted&want == want || d.node == nil || c.view.Gate == nil {
 		return Success
 	}
@@ -162,12 +162,16 @@ func span(off, n uint64) (end int64, ok bool) {
 	return int64(off + n), true
 }
 
-func (c call) fdDatasync() Errno { return c.sync(rightFdDatasync, true) }
-func (c call) fdSync() Errno     { return c.sync(rightFdSync, false) }
+func (c call) fdDatasync() Errno { return c.Sync(c.u32(0), true) }
+func (c call) fdSync() Errno     { return c.Sync(c.u32(0), false) }
 
-// sync is (fd).
-func (c call) sync(need rights, dataOnly bool) Errno {
-	d, errno := c.lock(c.u32(0), 0, Success)
+// Sync has what was written to a file or done in a directory be kept.
+func (c Ops) Sync(fd uint32, dataOnly bool) Errno {
+	need := rightFdSync
+	if dataOnly {
+		need = rightFdDatasync
+	}
+	d, errno := c.lock(fd, 0, Success)
 	if errno != Success {
 		return errno
 	}

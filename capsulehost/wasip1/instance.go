@@ -16,6 +16,9 @@ import (
 // [Config] does not say.
 const DefaultMaxFiles = 1024
 
+// FirstPreopen is the first descriptor that is no stream.
+const FirstPreopen = 3
+
 // Preopen is a directory that a guest finds open when it starts.
 type Preopen struct {
 	// Name is what the guest finds it by.
@@ -69,6 +72,7 @@ type Instance struct {
 	table     table
 	gather    gatherPool
 	root      []Preopen // what the directory of preopens holds
+	preopened []string  // names of descriptors, from FirstPreopen on
 }
 
 // New makes the state for one guest. The caller closes it when the guest is
@@ -105,6 +109,7 @@ func New(c Config) (*Instance, error) {
 		preopens = in.standardPreopens()
 	}
 	for _, p := range preopens {
+		in.preopened = append(in.preopened, p.Name)
 		d := &desc{kind: kindDir, preopen: p.Name, named: true, scheme: p.Scheme, base: dirRights, inherit: allRights}
 		if p.Scheme == 0 {
 			d.kind = kindRoot

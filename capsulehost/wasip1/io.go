@@ -158,7 +158,7 @@ func (c call) buffers(i int) (v iovecs, result []byte, errno Errno) {
 }
 
 // readAt fills the buffers from off on, up to the end of the file.
-func (c call) readAt(h vfs.Handle, v *iovecs, off int64) (int, Errno) {
+func (c Ops) readAt(h vfs.Handle, v *iovecs, off int64) (int, Errno) {
 	if len(v.list) > 1 && v.total <= gatherSize {
 		b := c.gather.get()
 		defer c.gather.put(b)
@@ -186,7 +186,7 @@ func (c call) readAt(h vfs.Handle, v *iovecs, off int64) (int, Errno) {
 	return total, Success
 }
 
-func (c call) readOne(h vfs.Handle, p []byte, off int64) (int, Errno) {
+func (c Ops) readOne(h vfs.Handle, p []byte, off int64) (int, Errno) {
 	total := 0
 	for total < len(p) {
 		if total > 0 && c.ctx.Err() != nil {
@@ -207,7 +207,7 @@ func (c call) readOne(h vfs.Handle, p []byte, off int64) (int, Errno) {
 
 // writeAt writes the buffers at off, or at the end. An error after a part was
 // written is not told: the next write meets it again.
-func (c call) writeAt(d *desc, v *iovecs, off int64) (int, Errno) {
+func (c Ops) writeAt(d *desc, v *iovecs, off int64) (int, Errno) {
 	if v.total == 0 {
 		return 0, Success
 	}
@@ -227,7 +227,7 @@ func (c call) writeAt(d *desc, v *iovecs, off int64) (int, Errno) {
 
 // writeAll writes buffers that fit together in one call, so that an append of
 // several is one append, and others one by one.
-func (c call) writeAll(d *desc, v *iovecs, off int64) (int, Errno) {
+func (c Ops) writeAll(d *desc, v *iovecs, off int64) (int, Errno) {
 	if len(v.list) > 1 && v.total <= gatherSize {
 		b := c.gather.get()
 		defer c.gather.put(b)
@@ -265,7 +265,7 @@ func (c call) writeAll(d *desc, v *iovecs, off int64) (int, Errno) {
 
 // writeStream writes the buffers to a stream. What is printed counts against no
 // quota.
-func (c call) writeStream(s *stream, v *iovecs) (int, Errno) {
+func (c Ops) writeStream(s *stream, v *iovecs) (int, Errno) {
 	if len(v.list) > 1 && v.total <= gatherSize {
 		b := c.gather.get()
 		defer c.gather.put(b)
@@ -290,7 +290,7 @@ func (c call) writeStream(s *stream, v *iovecs) (int, Errno) {
 }
 
 // seekEnd moves the position behind what is in the file now.
-func (c call) seekEnd(d *desc) Errno {
+func (c Ops) seekEnd(d *desc) Errno {
 	a, err := d.node.fs.GetAttr(c.ctx, d.node.id, d.file)
 	if err != nil {
 		return errnoOf(err)

@@ -11,12 +11,11 @@ import (
 // ModuleName is the module that guests import the calls from.
 const ModuleName = "wasi_snapshot_preview1"
 
-// call is one call of a guest: its context, instance, memory and parameters,
+// call is one call of a guest: what it does it with, its memory and parameters,
 // and the calls are its methods. It is passed by value, which costs no
 // allocation.
 type call struct {
-	ctx context.Context
-	*Instance
+	Ops
 	mem  memory
 	args []uint64
 }
@@ -152,7 +151,7 @@ func hostFunc(fn func(call) Errno, use slotUse) api.GoModuleFunc {
 			stack[0] = uint64(ENOSYS)
 			return
 		}
-		c := call{ctx: ctx, Instance: in, mem: memoryOf(mod), args: stack}
+		c := call{Ops: Ops{ctx: ctx, Instance: in}, mem: memoryOf(mod), args: stack}
 		stack[0] = uint64(c.run(fn, use))
 	}
 }

@@ -8,8 +8,20 @@ import (
 )
 
 // pathCreateDirectory is (fd, path, path_len).
-func (c call) pathCreateDirectory() Errno {
-	t, errno := c.named(c.u32(0), rightPathCreateDirectory, 1)
+func (c call) pathCreateDirectory() Errno { return c.onName(Ops.Mkdir) }
+
+// onName does a call of (fd, path, path_len).
+func (c call) onName(do func(c Ops, fd uint32, path string) Errno) Errno {
+	path, errno := c.path(1)
+	if errno != Success {
+		return errno
+	}
+	return do(c.Ops, c.u32(0), path)
+}
+
+// Mkdir makes a directory.
+func (c Ops) Mkdir(fd uint32, path string) Errno {
+	t, errno := c.named(fd, rightPathCreateDirectory, path)
 	if errno != Success {
 		return errno
 	}
@@ -24,7 +36,7 @@ func (c call) pathCreateDirectory() Errno {
 
 // make counts a name, has it made and gives back the reference to what it
 // stands for.
-func (c call) make(f func() (vfs.Entry, error), t *place) Errno {
+func (c Ops) make(f func() (vfs.Entry, error), t *place) Errno {
 	if err := c.view.Quota.TakeFile(); err != nil {
 		return errnoOf(err)
 	}
@@ -38,8 +50,11 @@ func (c call) make(f func() (vfs.Entry, error), t *place) Errno {
 }
 
 // pathRemoveDirectory is (fd, path, path_len).
-func (c call) pathRemoveDirectory() Errno {
-	t, errno := c.named(c.u32(0), rightPathRemoveDirectory, 1)
+func (c call) pathRemoveDirectory() Errno { return c.onName(Ops.Rmdir) }
+
+// Rmdir removes an empty directory.
+func (c Ops) Rmdir(fd uint32, path string) Errno {
+	t, errno := c.named(fd, rightPathRemoveDirectory, path)
 	if errno != Success {
 		return errno
 	}
@@ -66,8 +81,11 @@ func (c call) pathRemoveDirectory() Errno {
 }
 
 // pathUnlinkFile is (fd, path, path_len).
-func (c call) pathUnlinkFile() Errno {
-	t, errno := c.named(c.u32(0), rightPathUnlinkFile, 1)
+func (c call) pathUnlinkFile() Errno { return c.onName(Ops.Unlink) }
+
+// Unlink removes what is no directory.
+func (c Ops) Unlink(fd uint32, path string) Errno {
+	t, errno := c.named(fd, rightPathUnlinkFile, path)
 	if errno != Success {
 		return errno
 	}
@@ -89,12 +107,25 @@ func (c call) pathUnlinkFile() Errno {
 
 // pathRename is (old_fd, old_path, old_len, new_fd, new_path, new_len).
 func (c call) pathRename() Errno {
-	from, errno := c.named(c.u32(0), rightPathRenameSource, 1)
+	old, errno := c.path(1)
+	if errno != Success {
+		return errno
+	}
+	path, errno := c.path(4)
+	if errno != Success {
+		return errno
+	}
+	return c.Rename(c.u32(0), old, c.u32(3), path)
+}
+
+// Rename moves a name, in place of what was there as rename(2) has it.
+func (c Ops) Rename(oldFD uint32, oldPath string, fd uint32, path string) Errno {
+	from, errno := c.named(oldFD, rightPathRenameSource, oldPath)
 	if errno != Success {
 		return errno
 	}
 	defer from.Release()
-	to, errno := c.named(c.u32(3), rightPathRenameTarget, 4)
+	to, errno := c.named(fd, rightPathRenameTarget, path)
 	if errno != Success {
 		return errno
 	}
@@ -117,15 +148,28 @@ func (c call) pathRename() Errno {
 }
 
 // pathLink is (old_fd, old_flags, old_path, old_len, new_fd, new_path,
-// new_len). It needs write access to both: the new name is another way to
-// write to the file.
+// new_len).
 func (c call) pathLink() Errno {
-	from, errno := c.looked(rightPathLinkSource, 1, 2, vfs.Write)
+	follow, old, errno := c.lookup(1, 2)
+	if errno != Success {
+		return errno
+	}
+	path, errno := c.path(5)
+	if errno != Success {
+		return errno
+	}
+	return c.Link(c.u32(0), old, follow, c.u32(4), path)
+}
+
+// Link makes another name for a file. It needs write access to both: the new
+// name is another way to write to the file.
+func (c Ops) Link(oldFD uint32, oldPath string, follow vfs.WalkFlags, fd uint32, path string) Errno {
+	from, errno := c.looked(oldFD, rightPathLinkSource, oldPath, follow, vfs.Write)
 	if errno != Success {
 		return errno
 	}
 	defer from.Release()
-	to, errno := c.named(c.u32(4), rightPathLinkTarget, 5)
+	to, errno := c.named(fd, rightPathLinkTarget, path)
 	if errno != Success {
 		return errno
 	}
@@ -147,11 +191,20 @@ func (c call) pathLink() Errno {
 
 // pathSymlink is (target, target_len, fd, path, path_len).
 func (c call) pathSymlink() Errno {
-	target, errno := c.mem.path(c.u32(0), c.u32(1))
+	target, errno := c.path(0)
 	if errno != Success {
 		return errno
 	}
-	t, errno := c.named(c.u32(2), rightPathSymlink, 3)
+	path, errno := c.path(3)
+	if errno != Success {
+		return errno
+	}
+	return c.Symlink(target, c.u32(2), path)
+}
+
+// Symlink makes a symbolic link.
+func (c Ops) Symlink(target string, fd uint32, path string) Errno {
+	t, errno := c.named(fd, rightPathSymlink, path)
 	if errno != Success {
 		return errno
 	}
@@ -206,7 +259,7 @@ func leaves(dir, target string) bool {
 // pathReadlink is (fd, path, path_len, buf, buf_len, used). A target that is
 // longer than the buffer is cut.
 func (c call) pathReadlink() Errno {
-	path, errno := c.mem.path(c.u32(1), c.u32(2))
+	path, errno := c.path(1)
 	if errno != Success {
 		return errno
 	}
@@ -218,28 +271,25 @@ func (c call) pathReadlink() Errno {
 	if errno != Success {
 		return errno
 	}
-	d, errno := c.dir(c.u32(0), rightPathReadlink)
-	if errno != Success {
-		return errno
+	target, errno := c.Readlink(c.u32(0), path)
+	if errno == Success {
+		binary.LittleEndian.PutUint32(result, uint32(copy(buf, target)))
 	}
-	defer c.done(d)
-	t, errno := c.resolve(d, path, 0, vfs.Read)
+	return errno
+}
+
+// Readlink returns where a symbolic link leads, as its text has it.
+func (c Ops) Readlink(fd uint32, path string) (string, Errno) {
+	t, errno := c.looked(fd, rightPathReadlink, path, 0, vfs.Read)
 	if errno != Success {
-		return errno
+		return "", errno
 	}
 	defer t.Release()
-	switch {
-	case !t.there():
-		return ENOENT
-	case t.isRoot || !t.Entry.Attr.IsSymlink():
-		return EINVAL
+	if t.isRoot || !t.Entry.Attr.IsSymlink() {
+		return "", EINVAL
 	}
 	target, err := t.FS.Readlink(c.ctx, t.Entry.Node)
-	if err != nil {
-		return errnoOf(err)
-	}
-	binary.LittleEndian.PutUint32(result, uint32(copy(buf, target)))
-	return Success
+	return target, errnoOf(err)
 }
 
 // pathFilestatGet is (fd, lookupflags, path, path_len, filestat).
@@ -248,17 +298,28 @@ func (c call) pathFilestatGet() Errno {
 	if errno != Success {
 		return errno
 	}
-	t, errno := c.looked(rightPathFilestatGet, 1, 2, vfs.Read)
+	follow, path, errno := c.lookup(1, 2)
 	if errno != Success {
 		return errno
 	}
+	s, errno := c.StatAt(c.u32(0), path, follow)
+	if errno == Success {
+		putFilestat(b, &s)
+	}
+	return errno
+}
+
+// StatAt returns the attributes of what is at a path.
+func (c Ops) StatAt(fd uint32, path string, follow vfs.WalkFlags) (Stat, Errno) {
+	t, errno := c.looked(fd, rightPathFilestatGet, path, follow, vfs.Read)
+	if errno != Success {
+		return Stat{}, errno
+	}
 	defer t.Release()
 	if t.isRoot {
-		c.putRootStat(b)
-		return Success
+		return c.rootStat(), Success
 	}
-	putFilestat(b, t.Scheme, &t.Entry.Attr)
-	return Success
+	return Stat{t.Scheme, t.Entry.Attr}, Success
 }
 
 // pathFilestatSetTimes is (fd, lookupflags, path, path_len, atime, mtime,
@@ -268,7 +329,16 @@ func (c call) pathFilestatSetTimes() Errno {
 	if errno != Success {
 		return errno
 	}
-	t, errno := c.looked(rightPathFilestatSetTimes, 1, 2, vfs.Write)
+	follow, path, errno := c.lookup(1, 2)
+	if errno != Success {
+		return errno
+	}
+	return c.SetTimesAt(c.u32(0), path, follow, in)
+}
+
+// SetTimesAt sets times of what is at a path.
+func (c Ops) SetTimesAt(fd uint32, path string, follow vfs.WalkFlags, in vfs.SetAttr) Errno {
+	t, errno := c.looked(fd, rightPathFilestatSetTimes, path, follow, vfs.Write)
 	if errno != Success {
 		return errno
 	}

@@ -18,7 +18,7 @@ const (
 
 // opening is what path_open was asked for.
 type opening struct {
-	c       call
+	c       Ops
 	oflags  oflags
 	flags   fdflags
 	base    rights
@@ -46,13 +46,23 @@ func (c call) pathOpen() Errno {
 		return EINVAL
 	}
 	o := opening{
-		c:       c,
+		c:       c.Ops,
 		oflags:  oflags(c.u32(4)),
 		flags:   fdflags(c.u32(7)),
 		base:    rights(c.u64(5)) & allRights,
 		inherit: rights(c.u64(6)) & allRights,
 		follow:  follow,
 	}
+	fd, errno := o.at(c.u32(0), path)
+	if errno == Success {
+		binary.LittleEndian.PutUint32(result, fd)
+	}
+	return errno
+}
+
+// at opens what is at a path, relative to the directory descriptor fd.
+func (o *opening) at(fd uint32, path string) (uint32, Errno) {
+	c := o.c
 	need := rightPathOpen
 	if o.oflags&openCreat != 0 {
 		need |= rightPathCreateFile
@@ -61,11 +71,11 @@ func (c call) pathOpen() Errno {
 		need |= rightPathFilestatSetSize
 	}
 	if o.oflags&(openCreat|openDirectory) == openCreat|openDirectory {
-		return EINVAL // as open(2); it would have to make a directory
+		return 0, EINVAL // as open(2); it would have to make a directory
 	}
-	d, inherit, errno := c.lockDir(c.u32(0), need)
+	d, inherit, errno := c.lockDir(fd, need)
 	if errno != Success {
-		return errno
+		return 0, errno
 	}
 	defer c.done(d)
 	handed := o.base | o.inherit
@@ -76,22 +86,20 @@ func (c call) pathOpen() Errno {
 		handed |= rightFdDatasync
 	}
 	if handed&^inherit != 0 {
-		return ENOTCAPABLE
+		return 0, ENOTCAPABLE
 	}
 	if c.table.full() {
-		return EMFILE // before anything is made or truncated
+		return 0, EMFILE // before anything is made or truncated
 	}
 	opened, errno := o.open(d, path)
 	if errno != Success {
-		return errno
+		return 0, errno
 	}
-	fd, errno := c.table.add(opened)
+	opn, errno := c.table.add(opened)
 	if errno != Success {
 		_ = opened.close() // nothing was written through it
-		return errno
 	}
-	binary.LittleEndian.PutUint32(result, fd)
-	return Success
+	return opn, errno
 }
 
 // openTries bounds how often open starts again because a name that was missing

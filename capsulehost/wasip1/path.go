@@ -10,7 +10,7 @@ import (
 // lockDir is the directory descriptor fd for a call on a path below it, which
 // is done with it later; it is not locked, for a call may name one twice.
 // inherit is what it hands on.
-func (c call) lockDir(fd uint32, need rights) (d *desc, inherit rights, errno Errno) {
+func (c Ops) lockDir(fd uint32, need rights) (d *desc, inherit rights, errno Errno) {
 	d, errno = c.lock(fd, 0, Success)
 	if errno != Success {
 		return nil, 0, errno
@@ -31,7 +31,7 @@ func (c call) lockDir(fd uint32, need rights) (d *desc, inherit rights, errno Er
 }
 
 // dir is lockDir for a call that hands no rights on.
-func (c call) dir(fd uint32, need rights) (*desc, Errno) {
+func (c Ops) dir(fd uint32, need rights) (*desc, Errno) {
 	d, _, errno := c.lockDir(fd, need)
 	return d, errno
 }
@@ -49,7 +49,7 @@ type place struct {
 }
 
 // resolve finds what path, relative to d, leads to. The caller releases it.
-func (c call) resolve(d *desc, path string, flags vfs.WalkFlags, want vfs.Access) (place, Errno) {
+func (c Ops) resolve(d *desc, path string, flags vfs.WalkFlags, want vfs.Access) (place, Errno) {
 	scheme, node, errno := d.scheme, vfs.RootID, Success
 	switch {
 	case path == "":
@@ -76,7 +76,7 @@ func (c call) resolve(d *desc, path string, flags vfs.WalkFlags, want vfs.Access
 // enter resolves the part of a path that lies in the directory of the preopens.
 // It returns the tree that the path goes on in, and the rest; no tree if the
 // path ends in the directory itself.
-func (c call) enter(path string, want vfs.Access) (view.Scheme, string, Errno) {
+func (c Ops) enter(path string, want vfs.Access) (view.Scheme, string, Errno) {
 	for path != "" {
 		name, rest, _ := strings.Cut(path, "/")
 		switch name {
@@ -101,7 +101,7 @@ func (c call) enter(path string, want vfs.Access) (view.Scheme, string, Errno) {
 
 // resolveName is resolve for calls that make, move or remove a name, which is
 // the last component and is never followed, not even with a slash behind it.
-func (c call) resolveName(d *desc, path string, want vfs.Access) (place, Errno) {
+func (c Ops) resolveName(d *desc, path string, want vfs.Access) (place, Errno) {
 	name := strings.TrimRight(path, "/")
 	if name == "" {
 		name = path
@@ -124,13 +124,9 @@ func (p *place) nameless() bool { return p.isRoot || p.Parent == 0 }
 // isDir tells whether a directory is there.
 func (p *place) isDir() bool { return p.isRoot || p.Exists() && p.Entry.Attr.IsDir() }
 
-// named resolves the path at parameters i and i+1 for a call that needs a right
-// of the directory descriptor fd and changes the name.
-func (c call) named(fd uint32, need rights, i int) (place, Errno) {
-	path, errno := c.mem.path(c.u32(i), c.u32(i+1))
-	if errno != Success {
-		return place{}, errno
-	}
+// named resolves a path for a call that needs a right of the directory
+// descriptor fd and changes the name.
+func (c Ops) named(fd uint32, need rights, path string) (place, Errno) {
 	d, errno := c.dir(fd, need)
 	if errno != Success {
 		return place{}, errno
@@ -139,18 +135,10 @@ func (c call) named(fd uint32, need rights, i int) (place, Errno) {
 	return c.resolveName(d, path, vfs.Write)
 }
 
-// looked resolves the path at parameters i and i+1 as the lookup flags at
-// parameter flags say.
-func (c call) looked(need rights, flags, i int, want vfs.Access) (place, Errno) {
-	follow, errno := walkFlags(c.u32(flags))
-	if errno != Success {
-		return place{}, errno
-	}
-	path, errno := c.mem.path(c.u32(i), c.u32(i+1))
-	if errno != Success {
-		return place{}, errno
-	}
-	d, errno := c.dir(c.u32(0), need)
+// looked resolves a path, relative to the directory descriptor fd, to what is
+// there.
+func (c Ops) looked(fd uint32, need rights, path string, follow vfs.WalkFlags, want vfs.Access) (place, Errno) {
+	d, errno := c.dir(fd, need)
 	if errno != Success {
 		return place{}, errno
 	}
@@ -161,6 +149,20 @@ func (c call) looked(need rights, flags, i int, want vfs.Access) (place, Errno) 
 		return place{}, ENOENT
 	}
 	return t, errno
+}
+
+// path returns the path at parameters i and i+1.
+func (c call) path(i int) (string, Errno) { return c.mem.path(c.u32(i), c.u32(i+1)) }
+
+// lookup returns the lookup flags at parameter flags and the path at parameters
+// i and i+1.
+func (c call) lookup(flags, i int) (vfs.WalkFlags, string, Errno) {
+	follow, errno := walkFlags(c.u32(flags))
+	if errno != Success {
+		return 0, "", errno
+	}
+	path, errno := c.path(i)
+	return follow, path, errno
 }
 
 func walkFlags(lookup uint32) (vfs.WalkFlags, Errno) {

@@ -98,6 +98,11 @@ func (c call) randomGet() Errno {
 	if errno != Success {
 		return errno
 	}
+	return c.Random(b)
+}
+
+// Random fills b with random bytes.
+func (c Ops) Random(b []byte) Errno {
 	for len(b) > 0 {
 		if c.ctx.Err() != nil {
 			return EINTR

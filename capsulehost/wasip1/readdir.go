@@ -9,7 +9,7 @@ import (
 )
 
 // listing returns the open listing of a kindDir. The caller has locked d.
-func (c call) listing(d *desc) (vfs.DirHandle, Errno) {
+func (c Ops) listing(d *desc) (vfs.DirHandle, Errno) {
 	if d.dir == nil {
 		h, err := d.node.fs.OpenDir(c.ctx, d.node.id)
 		if err != nil {
@@ -43,22 +43,26 @@ func (c call) fdReaddir() Errno {
 		return errno
 	}
 	out := entries{buf: buf}
-	if d.kind == kindRoot {
-		c.listRoot(&out, c.u64(3))
-	} else if errno = c.list(d, &out, c.u64(3)); errno != Success {
+	if errno = c.list(d, len(buf) == 0, c.u64(3), out.add); errno != Success {
 		return errno
 	}
 	binary.LittleEndian.PutUint32(result, uint32(out.used))
 	return Success
 }
 
-// list writes the entries of a directory of a tree that come after cookie.
-func (c call) list(d *desc, out *entries, cookie uint64) Errno {
+// list gives the entries of a directory that come after cookie to add, until it
+// answers false; none if it is only asked whether it could be. The caller has
+// locked d.
+func (c Ops) list(d *desc, none bool, cookie uint64, add func(e vfs.DirEntry) bool) Errno {
+	if d.kind == kindRoot {
+		c.listRoot(cookie, add)
+		return Success
+	}
 	if errno := c.permit(d, vfs.Read); errno != Success {
 		return errno
 	}
 	dir, errno := c.listing(d)
-	if errno != Success || len(out.buf) == 0 {
+	if errno != Success || none {
 		return errno
 	}
 	return errnoOf(dir.ReadDir(c.ctx, cookie, func(e vfs.DirEntry) bool {
@@ -71,13 +75,13 @@ func (c call) list(d *desc, out *entries, cookie uint64) Errno {
 		case e.Type == 0 && e.Name != "..":
 			e.Type = c.typeOf(d, e.Name)
 		}
-		return out.add(e.Name, e.Ino, typeOfMode(e.Type), e.Off)
+		return add(e)
 	}))
 }
 
 // typeOf finds the type of an entry whose listing did not tell; 0 if it is gone
 // meanwhile.
-func (c call) typeOf(d *desc, name string) uint32 {
+func (c Ops) typeOf(d *desc, name string) uint32 {
 	e, err := d.node.fs.Lookup(c.ctx, d.node.id, name)
 	if err != nil {
 		return 0
@@ -86,8 +90,8 @@ func (c call) typeOf(d *desc, name string) uint32 {
 	return e.Attr.Type()
 }
 
-// listRoot writes the directory of the preopens.
-func (c call) listRoot(out *entries, cookie uint64) {
+// listRoot is list of the directory of the preopens.
+func (c Ops) listRoot(cookie uint64, add func(e vfs.DirEntry) bool) {
 	list := []vfs.DirEntry{{Name: ".", Ino: rootIno}, {Name: "..", Ino: rootIno}}
 	for _, p := range c.root {
 		e := vfs.DirEntry{Name: p.Name}
@@ -101,7 +105,8 @@ func (c call) listRoot(out *entries, cookie uint64) {
 		list = append(list, e)
 	}
 	for i := cookie; i < uint64(len(list)); i++ {
-		if !out.add(list[i].Name, list[i].Ino, typeOfMode(unix.S_IFDIR), i+1) {
+		list[i].Type, list[i].Off = unix.S_IFDIR, i+1
+		if !add(list[i]) {
 			return
 		}
 	}
@@ -115,14 +120,14 @@ type entries struct {
 
 // add writes an entry, or as much of it as there is room for. It answers false
 // when the buffer is full.
-func (b *entries) add(name string, ino uint64, t filetype, next uint64) bool {
+func (b *entries) add(e vfs.DirEntry) bool {
 	var head [24]byte
 	le := binary.LittleEndian
-	le.PutUint64(head[:], next)
-	le.PutUint64(head[8:], ino)
-	le.PutUint32(head[16:], uint32(len(name)))
-	head[20] = byte(t)
+	le.PutUint64(head[:], e.Off)
+	le.PutUint64(head[8:], e.Ino)
+	le.PutUint32(head[16:], uint32(len(e.Name)))
+	head[20] = byte(typeOfMode(e.Type))
 	b.used += copy(b.buf[b.used:], head[:])
-	b.used += copy(b.buf[b.used:], name)
+	b.used += copy(b.buf[b.used:], e.Name)
 	return b.used < len(b.buf)
 }

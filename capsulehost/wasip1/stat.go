@@ -106,45 +106,62 @@ func (c call) fdFdstatSetRights() Errno {
 
 // fdFilestatGet is (fd, filestat).
 func (c call) fdFilestatGet() Errno {
-	d, errno := c.lock(c.u32(0), rightFdFilestatGet, ENOTCAPABLE)
-	if errno != Success {
-		return errno
-	}
-	defer c.unlock(d)
 	b, errno := c.mem.bytes(c.u32(1), filestatSize)
 	if errno != Success {
 		return errno
 	}
-	switch d.kind {
-	case kindStream:
+	if d, errno := c.lock(c.u32(0), rightFdFilestatGet, ENOTCAPABLE); errno != Success {
+		return errno
+	} else if c.unlock(d); d.kind == kindStream {
 		clear(b)
 		b[16] = byte(d.stream.ftype)
 		return Success
+	}
+	s, errno := c.Stat(c.u32(0))
+	if errno == Success {
+		putFilestat(b, &s)
+	}
+	return errno
+}
+
+// Stat are the attributes of something and the tree that it is in; none is the
+// directory of the preopens.
+type Stat struct {
+	Scheme view.Scheme
+	vfs.Attr
+}
+
+// Stat returns the attributes of a descriptor; EBADF for a stream, which has
+// none.
+func (c Ops) Stat(fd uint32) (Stat, Errno) {
+	d, errno := c.lock(fd, rightFdFilestatGet, ENOTCAPABLE)
+	if errno != Success {
+		return Stat{}, errno
+	}
+	defer c.unlock(d)
+	switch d.kind {
+	case kindStream:
+		return Stat{}, EBADF
 	case kindRoot:
-		c.putRootStat(b)
-		return Success
+		return c.rootStat(), Success
 	}
 	// What was opened may be looked at, to whatever end it was opened.
 	if d.granted == 0 {
 		if errno := c.permit(d, vfs.Read); errno != Success {
-			return errno
+			return Stat{}, errno
 		}
 	}
 	a, err := d.node.fs.GetAttr(c.ctx, d.node.id, d.file)
-	if err != nil {
-		return errnoOf(err)
-	}
-	putFilestat(b, d.scheme, &a)
-	return Success
+	return Stat{d.scheme, a}, errnoOf(err)
 }
 
 const filestatSize = 64
 
 // putFilestat writes attributes as a filestat. Each tree is a device.
-func putFilestat(b []byte, s view.Scheme, a *vfs.Attr) {
+func putFilestat(b []byte, a *Stat) {
 	clear(b[:filestatSize])
 	le := binary.LittleEndian
-	le.PutUint64(b, uint64(s))
+	le.PutUint64(b, uint64(a.Scheme))
 	le.PutUint64(b[8:], a.Ino)
 	b[16] = byte(typeOfMode(a.Mode))
 	le.PutUint64(b[24:], uint64(a.Nlink))
@@ -157,9 +174,9 @@ func putFilestat(b []byte, s view.Scheme, a *vfs.Attr) {
 // rootIno is the inode number of the directory of the preopens, on device 0.
 const rootIno = 1
 
-func (c call) putRootStat(b []byte) {
+func (c Ops) rootStat() Stat {
 	t := vfs.TimespecOf(c.start)
-	putFilestat(b, 0, &vfs.Attr{Ino: rootIno, Mode: unix.S_IFDIR, Nlink: uint32(2 + len(c.root)), Atime: t, Mtime: t, Ctime: t})
+	return Stat{0, vfs.Attr{Ino: rootIno, Mode: unix.S_IFDIR, Nlink: uint32(2 + len(c.root)), Atime: t, Mtime: t, Ctime: t}}
 }
 
 func typeOfMode(mode uint32) filetype {
@@ -223,16 +240,18 @@ func timespec(ns uint64) vfs.Timespec {
 	return vfs.Timespec{Sec: int64(ns / 1_000_000_000), Nsec: uint32(ns % 1_000_000_000)}
 }
 
-// fdFilestatSetSize is (fd, size). What the file grows by counts against the
-// quota as if zeros had been written. A file that is not open for writing is
+// fdFilestatSetSize is (fd, size).
+func (c call) fdFilestatSetSize() Errno { return c.SetSize(c.u32(0), c.u64(1)) }
+
+// SetSize makes an open file size bytes long. What it grows by counts against
+// the quota as if zeros had been written. A file that is not open for writing is
 // EINVAL, as for ftruncate.
-func (c call) fdFilestatSetSize() Errno {
-	d, errno := c.lockFile(c.u32(0), rightFdFilestatSetSize, ENOTCAPABLE)
+func (c Ops) SetSize(fd uint32, size uint64) Errno {
+	d, errno := c.lockFile(fd, rightFdFilestatSetSize, ENOTCAPABLE)
 	if errno != Success {
 		return errno
 	}
 	defer c.unlock(d)
-	size := c.u64(1)
 	switch {
 	case d.base&rightFdWrite == 0:
 		return EINVAL
@@ -255,15 +274,21 @@ func (c call) fdFilestatSetSize() Errno {
 
 // fdFilestatSetTimes is (fd, atime, mtime, flags).
 func (c call) fdFilestatSetTimes() Errno {
-	d, errno := c.lock(c.u32(0), 0, Success)
+	in, errno := times(c.u64(1), c.u64(2), c.u32(3))
+	if errno != Success {
+		return errno
+	}
+	return c.SetTimes(c.u32(0), in)
+}
+
+// SetTimes sets times of what a descriptor stands for.
+func (c Ops) SetTimes(fd uint32, in vfs.SetAttr) Errno {
+	d, errno := c.lock(fd, 0, Success)
 	if errno != Success {
 		return errno
 	}
 	defer c.unlock(d)
-	in, errno := times(c.u64(1), c.u64(2), c.u32(3))
 	switch {
-	case errno != Success:
-		return errno
 	case d.kind == kindStream:
 		return EBADF
 	case d.base&rightFdFilestatSetTimes == 0:

@@ -97,8 +97,7 @@ type table struct {
 	closed bool
 }
 
-// add gives d, to which nobody else refers, the lowest free number. Where it
-// fails, d is still the caller's.
+// add gives d the lowest free number. Where it fails, d is still the caller's.
 func (t *table) add(d *desc) (uint32, Errno) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
