@@ -141,6 +141,12 @@ func (r *Record) appendLine(b []byte) ([]byte, Hash) {
 	return append(b, '"', '}', '\n'), h
 }
 
+// MarshalJSON implements json.Marshaler: a record's line.
+func (r Record) MarshalJSON() ([]byte, error) {
+	b, _ := r.appendLine(nil)
+	return bytes.TrimSuffix(b, []byte{'\n'}), nil
+}
+
 func appendField(b []byte, name, value string) []byte {
 	if value == "" {
 		return b

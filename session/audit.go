@@ -3,12 +3,15 @@ package session
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/sirupsen/logrus"
 
 	"github.com/astridfs/astridfs/auditlog"
 	"github.com/astridfs/astridfs/auditlog/auditfs"
@@ -40,53 +43,65 @@ type audit struct {
 	disk  *store.Session
 	level auditfs.Level
 
-	mu  sync.Mutex
-	log *auditlog.Log     // protected by mu; nil before it is used
-	rec *auditfs.Recorder // protected by mu; set with log
+	mu    sync.Mutex
+	log   *auditlog.Log     // protected by mu; nil before it is used
+	rec   *auditfs.Recorder // protected by mu; set with log
+	begun string            // protected by mu; public key that the log began with, in hexadecimal
 }
 
 // openAudit takes up what a command line says of the log, and keeps it with the
 // session. The caller owns the session.
 func openAudit(ctx context.Context, disk *store.Session, opt *Options) (*audit, error) {
-	a := &audit{disk: disk, level: levelOf(&disk.File)}
-	f := disk.File
-	if opt.AuditKey != "" && opt.AuditKey != string(f.AuditKey) {
+	a := &audit{disk: disk, level: levelOf(&disk.File), begun: disk.File.AuditPublic}
+	if opt.AuditKey != "" && opt.AuditKey != string(disk.File.AuditKey) {
 		if err := a.mayTakeKey(opt.AuditKey); err != nil {
 			return nil, err
 		}
+		f := disk.File
 		f.AuditKey = store.Path(opt.AuditKey)
 		if err := disk.Update(f); err != nil {
 			return nil, err
 		}
 	}
-	level := a.level
-	if opt.Audit != "" {
-		var err error
-		if level, err = auditfs.ParseLevel(opt.Audit); err != nil {
-			return nil, fault.New(fault.Usage, "", "--audit: %w", err)
-		}
+	if opt.Audit == "" {
+		return a, nil
+	}
+	level, err := auditfs.ParseLevel(opt.Audit)
+	if err != nil {
+		return nil, fault.New(fault.Usage, "", "--audit: %w", err)
 	}
 	if level == a.level {
 		return a, nil
 	}
-	// The change itself is on record, at the higher of both levels.
+	return a, a.setLevel(ctx, level, opt.Log)
+}
+
+// setLevel changes the level for good. The change itself is on record, unless
+// there is no log yet and is to be none.
+func (a *audit) setLevel(ctx context.Context, level auditfs.Level, log logrus.FieldLogger) error {
 	change := auditlog.Record{Op: opAuditLevel, Flags: a.level.String() + " to " + level.String()}
-	f.Audit = level.String()
+	var err error
+	if level != auditfs.Off {
+		a.level = level
+	}
+	if level != auditfs.Off || a.begun != "" {
+		err = a.event(ctx, change, nil, true)
+	}
 	if level == auditfs.Off {
-		if err := errors.Join(a.event(ctx, change, nil, true), a.close()); err != nil {
-			return nil, err
+		if fault.Is(err, fault.Verify) {
+			// The way to begin a new log.
+			log.WithError(err).Warn("audit log given up")
+			a.begun, err = "", nil
 		}
-		a = &audit{disk: disk}
-		return a, disk.Update(f)
+		err = errors.Join(err, a.close())
+		a.level = level
 	}
-	a.level = level
-	if err := a.event(ctx, change, nil, true); err != nil {
-		return nil, errors.Join(err, a.close())
+	if err != nil {
+		return errors.Join(err, a.close())
 	}
-	if err := disk.Update(f); err != nil {
-		return nil, errors.Join(err, a.close())
-	}
-	return a, nil
+	f := a.disk.File
+	f.Audit, f.AuditPublic = level.String(), a.begun
+	return a.disk.Update(f)
 }
 
 // levelOf returns a session's level. The file was checked when it was read.
@@ -123,7 +138,7 @@ func (a *audit) mayTakeKey(path string) error {
 }
 
 func verifyNext(disk *store.Session) string {
-	return fmt.Sprintf("look at it with: astridfs audit verify %s; to go on with a new log, move %s elsewhere", disk.File.Name, disk.Audit())
+	return fmt.Sprintf("look at it with: astridfs audit verify %s; to begin a new log, move %s elsewhere and turn it off and on again: --audit=off", disk.File.Name, disk.Audit())
 }
 
 // recorder returns what records, and opens the log if that was not done yet; nil
@@ -137,6 +152,9 @@ func (a *audit) recorder() (*auditfs.Recorder, error) {
 	defer a.mu.Unlock()
 	if a.rec != nil {
 		return a.rec, nil
+	}
+	if err := a.standsLocked(); err != nil {
+		return nil, err
 	}
 	var key ed25519.PrivateKey
 	if path := string(a.disk.File.AuditKey); path != "" {
@@ -153,8 +171,36 @@ func (a *audit) recorder() (*auditfs.Recorder, error) {
 		}
 		return nil, fault.New(fault.Failed, "make room for it, or go on without with --audit=off", "session %s: %w", a.disk.File.Name, err)
 	}
+	if a.begun == "" {
+		a.begun = hex.EncodeToString(log.PublicKey())
+		// Others read the session meanwhile, so what they read is not changed.
+		on := *a.disk
+		f := on.File
+		f.Audit, f.AuditPublic = a.level.String(), a.begun
+		if err := on.Update(f); err != nil {
+			return nil, errors.Join(err, log.Close())
+		}
+	}
 	a.log, a.rec = log, auditfs.NewRecorder(log, a.level, boundary.ErrIgnoreFile)
 	return a.rec, nil
+}
+
+// standsLocked tells whether the log that the session began is there.
+func (a *audit) standsLocked() error {
+	if a.begun == "" {
+		return nil
+	}
+	key, err := auditlog.StartKey(a.disk.Audit())
+	switch {
+	case err != nil:
+	case key == nil:
+		err = &auditlog.BrokenError{File: a.disk.Audit(), Seq: 1, Kind: auditlog.Truncated, Why: "the log that the session began is gone"}
+	case hex.EncodeToString(key) != a.begun:
+		err = &auditlog.BrokenError{File: a.disk.Audit(), Seq: 1, Kind: auditlog.Foreign, Why: "the session began its log with another key"}
+	default:
+		return nil
+	}
+	return fault.New(fault.Verify, verifyNext(a.disk), "session %s: %w", a.disk.File.Name, err)
 }
 
 // event records something that is no call of a filesystem and how it ended.
@@ -195,7 +241,7 @@ func (a *audit) close() error {
 	}
 	a.rec.Close()
 	err := a.log.Close()
-	a.log, a.rec, a.level = nil, nil, auditfs.Off
+	a.log, a.rec, a.level = nil, nil, auditfs.Off // records no more
 	return err
 }
 
@@ -260,9 +306,12 @@ func sameAudit(live *client, opt *Options) (Conn, error) {
 	return live, nil
 }
 
-// AuditKey returns the public key that a session's log is to be verified with,
-// of the private one that signs it; nil if there is none.
+// AuditKey returns the public key that a session's log is to be verified with:
+// the one that it began with; nil if it has not begun.
 func AuditKey(disk *store.Session) (ed25519.PublicKey, error) {
+	if key, err := hex.DecodeString(disk.File.AuditPublic); err == nil && len(key) == ed25519.PublicKeySize {
+		return key, nil
+	}
 	path := string(disk.File.AuditKey)
 	if path == "" {
 		path = auditlog.KeyPath(disk.Audit())

@@ -39,17 +39,18 @@ const (
 
 // File is the session file: what a session is, fixed when it is made.
 type File struct {
-	Format    int       `json:"format"`
-	ID        string    `json:"id"` // 16 hexadecimal digits, in the source of its mounts
-	Name      string    `json:"name"`
-	Workspace Path      `json:"workspace"` // absolute, symbolic links resolved
-	Mode      Mode      `json:"mode"`
-	Branch    string    `json:"branch,omitempty"`    // mode worktree: the branch it is on
-	GitDir    Path      `json:"git_dir,omitempty"`   // mode worktree: what git keeps for it
-	Deny      []string  `json:"deny,omitempty"`      // deny rules besides those of ignore files
-	Audit     string    `json:"audit,omitempty"`     // level of the audit log; empty: the default
-	AuditKey  Path      `json:"audit_key,omitempty"` // file of the key that signs it; empty: the log's own
-	Created   time.Time `json:"created"`
+	Format      int       `json:"format"`
+	ID          string    `json:"id"` // 16 hexadecimal digits, in the source of its mounts
+	Name        string    `json:"name"`
+	Workspace   Path      `json:"workspace"` // absolute, symbolic links resolved
+	Mode        Mode      `json:"mode"`
+	Branch      string    `json:"branch,omitempty"`       // mode worktree: the branch it is on
+	GitDir      Path      `json:"git_dir,omitempty"`      // mode worktree: what git keeps for it
+	Deny        []string  `json:"deny,omitempty"`         // deny rules besides those of ignore files
+	Audit       string    `json:"audit,omitempty"`        // level of the audit log; empty: the default
+	AuditKey    Path      `json:"audit_key,omitempty"`    // file of the key that signs it; empty: the log's own
+	AuditPublic string    `json:"audit_public,omitempty"` // public key that the log began with, in hexadecimal; empty: it has not
+	Created     time.Time `json:"created"`
 }
 
 // NewFile describes a session that is made now.
