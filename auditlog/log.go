@@ -128,12 +128,15 @@ func (l *Log) start() error {
 	l.size, l.prev, l.lastCheck = st.Size(), last.hash, l.opt.Now()
 	l.nextSeq, l.written, l.synced = last.seq+1, last.seq, last.seq
 	go l.write()
-	r := Record{Op: OpStart, Outcome: Allowed, Key: hex.EncodeToString(pub), Actor: Actor{UID: uint32(os.Geteuid()), PID: uint32(os.Getpid())}}
+	r := Record{Op: OpStart, Outcome: Allowed, Key: hex.EncodeToString(pub), Actor: self()}
 	if err := l.Append(r, true); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	return nil
 }
+
+// self is this process, for the log's own records.
+func self() Actor { return Actor{UID: uint32(os.Geteuid()), PID: uint32(os.Getpid())} }
 
 func (l *Log) path(name string) string { return filepath.Join(l.dir.Name(), name) }
 
@@ -341,7 +344,7 @@ func (l *Log) checkpoint() error {
 	if err := l.writeBatch(batch); err != nil {
 		return err
 	}
-	r := Record{Seq: seq, Time: l.opt.Now(), Session: l.opt.Session, Op: OpCheckpoint, Outcome: Allowed, Prev: l.prev,
+	r := Record{Seq: seq, Time: l.opt.Now(), Session: l.opt.Session, Op: OpCheckpoint, Actor: self(), Outcome: Allowed, Prev: l.prev,
 		Signature: hex.EncodeToString(ed25519.Sign(l.key, checkpointMessage(l.prev)))}
 	l.buf, l.prev = r.appendLine(l.buf[:0])
 	if err := l.flush(); err != nil {

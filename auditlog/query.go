@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -17,7 +18,7 @@ type Filter struct {
 	Path string
 	// Ops are the operations chosen.
 	Ops []string
-	// Actor is chosen if it equals the capsule, principal or program.
+	// Actor is chosen if it equals the capsule, principal, program or pid.
 	Actor string
 	// Outcome chooses by outcome.
 	Outcome Outcome
@@ -44,7 +45,8 @@ func (f *Filter) Match(r *Record) bool {
 	case f.Outcome != "" && r.Outcome != f.Outcome:
 	case !f.Since.IsZero() && r.Time.Before(f.Since):
 	case !f.Until.IsZero() && !r.Time.Before(f.Until):
-	case f.Actor != "" && f.Actor != r.Actor.Capsule && f.Actor != r.Actor.Principal && f.Actor != r.Actor.Program:
+	case f.Actor != "" && f.Actor != r.Actor.Capsule && f.Actor != r.Actor.Principal && f.Actor != r.Actor.Program &&
+		(r.Actor.PID == 0 || f.Actor != strconv.FormatUint(uint64(r.Actor.PID), 10)):
 	case f.Path != "" && !f.matchPath(r.Path) && !f.matchPath(r.To):
 	default:
 		return len(f.Ops) == 0 || contains(f.Ops, r.Op)

@@ -242,14 +242,18 @@ func (f *FS) Symlink(ctx context.Context, parent vfs.NodeID, name, target string
 	return e, rerr
 }
 
-// Link implements vfs.FS.
+// Link implements vfs.FS. Of a file that had no name, the record has the new one
+// alone.
 func (f *FS) Link(ctx context.Context, node, parent vfs.NodeID, name string) (vfs.Entry, error) {
 	if err := f.ready(Mutations); err != nil {
 		return vfs.Entry{}, err
 	}
-	rec := auditlog.Record{Op: "link", Path: f.nodePath(ctx, node, nil)}
+	from, perr := f.FS.Path(detached(ctx), node)
 	e, err := f.FS.Link(ctx, node, parent, name)
-	rec.To = f.place(ctx, parent, name)
+	rec := auditlog.Record{Op: "link", Path: f.place(ctx, parent, name)}
+	if perr == nil {
+		rec.Path, rec.To = f.prefix+from, rec.Path
+	}
 	rerr := f.rec.finish(ctx, &rec, err)
 	if err == nil && rerr != nil {
 		f.FS.Forget(e.Node, 1)

@@ -31,6 +31,8 @@ type env struct {
 	stateDir string
 	quiet    bool
 	json     bool
+
+	audit, auditKey string // of session.Options
 }
 
 // run is the program: everything but the process. It returns the exit code.
@@ -114,7 +116,7 @@ found. With --json every command prints one document with "version": 1.`,
 		DisableSliceFlagSeparator: true,
 		Commands: []*cli.Command{
 			mountCommand(e), unmountCommand(e), runCommand(e), statusCommand(e), diffCommand(e),
-			commitCommand(e), discardCommand(e), sessionsCommand(e), inspectCommand(e),
+			commitCommand(e), discardCommand(e), sessionsCommand(e), auditCommand(e), inspectCommand(e),
 			doctorCommand(e), demoCommand(e), completionCommand(e), manCommand(e), versionCommand(e),
 		},
 		Action: func(c *cli.Context) error {
@@ -260,7 +262,7 @@ func (e *env) options(command string) session.Options {
 	if e.umask < 0 {
 		e.umask = unix.Umask(0)
 	}
-	return session.Options{Command: command, Version: version, Log: e.log, Umask: e.umask}
+	return session.Options{Command: command, Version: version, Log: e.log, Umask: e.umask, Audit: e.audit, AuditKey: e.auditKey}
 }
 
 // note says something that is neither a result nor an error.

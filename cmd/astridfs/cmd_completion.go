@@ -66,7 +66,7 @@ func bashCompletion(app *cli.App) string {
 %s       esac ;;
   esac
   case "$cmd" in
-    status|diff|commit|discard|unmount|"sessions show"|"sessions remove"|sessions)
+    status|diff|commit|discard|unmount|"sessions show"|"sessions remove"|sessions|"audit show"|"audit tail"|"audit verify"|"audit export")
       words="$words $(astridfs sessions list --quiet 2>/dev/null | awk 'NR > 1 { print $1 }')" ;;
   esac
   COMPREPLY=($(compgen -W "$words" -- "$cur") $(compgen -f -- "$cur"))

@@ -48,6 +48,7 @@ process in the background serves it until it is unmounted.
 			&cli.StringFlag{Name: "mode", Usage: "overlay (changes are held back), worktree (a git worktree) or host (changes are direct)"},
 			&cli.StringFlag{Name: "branch", Usage: "with --mode worktree: the new worktree's `BRANCH` (default: astridfs/SESSION)"},
 			denyFlag(),
+			auditFlag(), auditKeyFlag(),
 			&cli.StringFlag{Name: "view", Value: "workspace", Usage: "show the workspace, home, tmp or all of them"},
 			&cli.StringFlag{Name: "principal", Value: defaultPrincipal, Usage: "show home and tmp of principal `P`"},
 			&cli.StringFlag{Name: "capsule", Usage: "hold the mount to the capabilities in manifest `FILE`"},
@@ -66,7 +67,7 @@ process in the background serves it until it is unmounted.
 				readOnly: c.Bool("read-only"), allowOther: c.Bool("allow-other"), foreground: c.Bool("foreground"),
 				workspace: c.Args().Get(0), mountpoint: c.Args().Get(1),
 			}
-			if err := o.check(); err != nil {
+			if err := errors.Join(o.check(), e.takeAudit(c)); err != nil {
 				return err
 			}
 			if ready := takeReady(); o.foreground || ready != nil {

@@ -69,6 +69,7 @@ is not there, and 1 that it was stopped by a trap.
 			&cli.StringFlag{Name: "memory", DefaultText: "256MiB", Usage: "let its memory grow to `SIZE`"},
 			&cli.StringFlag{Name: "max-write", DefaultText: "4GiB", Usage: "let it write `SIZE` in all"},
 			&cli.Uint64Flag{Name: "max-files", DefaultText: "100000", Usage: "let it make `N` files"},
+			auditFlag(), auditKeyFlag(),
 			jsonFlag(),
 		},
 		Action: func(c *cli.Context) error {
@@ -88,7 +89,7 @@ func (e *env) runCapsule(c *cli.Context) error {
 		return fault.New(fault.Usage, "see: astridfs help run", "run takes a capsule")
 	}
 	req, rio, err := e.runRequest(c)
-	if err != nil {
+	if err = errors.Join(err, e.takeAudit(c)); err != nil {
 		return err
 	}
 	module, err := openCapsule(c.Args().First(), &req)

@@ -44,13 +44,21 @@ func sessionsCommand(e *env) *cli.Command {
 			{
 				Name: "remove", Aliases: []string{"rm"}, Usage: "delete sessions and their changes", ArgsUsage: "S…",
 				Description: `A session with changes is kept unless --force is given. A branch of mode worktree
-stays in its repository.`,
-				Flags: []cli.Flag{&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "also with changes, and a damaged one"}, jsonFlag()},
+stays in its repository. The audit log goes with the session; with --keep-audit a
+copy of it stays, for: astridfs audit show --dir DIR`,
+				Flags: []cli.Flag{
+					&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "also with changes, and a damaged one"},
+					&cli.StringFlag{Name: "keep-audit", Usage: "copy the session's audit log to `DIR` first, which is made"},
+					jsonFlag(),
+				},
 				Action: func(c *cli.Context) error {
 					if c.NArg() == 0 {
 						return fault.New(fault.Usage, "see: astridfs sessions list", "remove which session?")
 					}
-					return e.removeSessions(c.Args().Slice(), c.Bool("force"))
+					if c.NArg() > 1 && c.String("keep-audit") != "" {
+						return fault.New(fault.Usage, "remove one session at a time", "--keep-audit with several sessions")
+					}
+					return e.removeSessions(c.Args().Slice(), c.Bool("force"), c.String("keep-audit"))
 				},
 			},
 			{
@@ -151,6 +159,7 @@ func (e *env) showSession(ch *chosen) error {
 	row("id", info.ID)
 	row("workspace", info.Workspace)
 	row("mode", info.Mode)
+	row("audit", info.Audit)
 	if info.Branch != "" {
 		row("branch", info.Branch)
 	}
@@ -168,7 +177,7 @@ func (e *env) showSession(ch *chosen) error {
 	return tw.Flush()
 }
 
-func (e *env) removeSessions(names []string, force bool) error {
+func (e *env) removeSessions(names []string, force bool, keepAudit string) error {
 	st, err := e.openStore()
 	if err != nil {
 		return err
@@ -176,7 +185,7 @@ func (e *env) removeSessions(names []string, force bool) error {
 	removed := []string{}
 	var failed error
 	for _, name := range names {
-		if err := e.removeSession(st, name, force); err != nil {
+		if err := e.removeSession(st, name, force, keepAudit); err != nil {
 			failed = err
 			break
 		}
@@ -191,7 +200,7 @@ func (e *env) removeSessions(names []string, force bool) error {
 	return failed
 }
 
-func (e *env) removeSession(st *store.Store, name string, force bool) error {
+func (e *env) removeSession(st *store.Store, name string, force bool, keepAudit string) error {
 	disk, err := st.Load(name)
 	if err != nil {
 		if force && !errors.Is(err, store.ErrUnknown) && store.CheckName(name) == nil {
@@ -208,7 +217,7 @@ func (e *env) removeSession(st *store.Store, name string, force bool) error {
 			return fault.New(fault.Failed, "commit or discard them, or repeat it with --force", "session %s holds %s", name, plural(n, "change"))
 		}
 	}
-	return session.Remove(e.ctx, st, disk, "")
+	return session.Remove(e.ctx, st, disk, keepAudit)
 }
 
 // changed counts a session's changes.
