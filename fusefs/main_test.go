@@ -9,8 +9,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/hanwen/go-fuse/v2/posixtest"
-
 	"github.com/astridfs/astridfs/fusefs/internal/serve"
 	"github.com/astridfs/astridfs/vfs"
 	"github.com/astridfs/astridfs/vfs/hostfs"
@@ -113,39 +111,6 @@ func (p panicking) Lookup(ctx context.Context, parent vfs.NodeID, name string) (
 		panic("as asked")
 	}
 	return p.FS.Lookup(ctx, parent, name)
-}
-
-// skipped are cases of posixtest that cannot pass, with the reason.
-var skipped = map[string]string{
-	"FcntlFlockLocksFile": "looks for the lock at a server that is asked for locks; ours stay in the kernel",
-}
-
-func TestPosix(t *testing.T) {
-	for _, fs := range []string{"hostfs", "stable"} {
-		for _, pass := range []bool{true, false} {
-			name := fs
-			if !pass {
-				name += " without passthrough"
-			}
-			t.Run(name, func(t *testing.T) {
-				c := serve.Config{FS: fs, Dirs: []string{t.TempDir()}}
-				c.Options.NoPassthrough = !pass
-				m := serve.Start(t, c)
-				for name, test := range posixtest.All {
-					if skipped[name] != "" {
-						continue
-					}
-					t.Run(name, func(t *testing.T) {
-						dir := filepath.Join(m.Mountpoint, name)
-						if err := os.Mkdir(dir, 0o755); err != nil {
-							t.Fatal(err)
-						}
-						test(t, dir)
-					})
-				}
-			})
-		}
-	}
 }
 
 func TestPanicIsEIO(t *testing.T) {
