@@ -94,7 +94,7 @@ func mountRecord(op string, opt MountOptions) auditlog.Record {
 
 func (o *Owner) mount(fs vfs.FS, opt MountOptions) error {
 	srv, err := fusefs.Mount(fs, opt.Mountpoint, fusefs.Options{
-		FSName:     mountSource(&o.disk.File),
+		FSName: mountSource(&o.disk.File),
 		// What a session holds is not trusted to make anybody root.
 		NoSuid: true, NoDev: true,
 		AllowOther: opt.AllowOther, ReadOnly: opt.ReadOnly, Log: o.opt.Log,
