@@ -17,10 +17,11 @@ import (
 // Limits of a log's files and of what waits to be written.
 const (
 	DefaultRotate     = 64 << 20 // bytes in a file before the next one begins
-	checkpointRecords = 4096     // records between two checkpoints, at the most
+	checkpointRecords = 1 << 16  // records between two checkpoints, at the most
 	checkpointEvery   = time.Second
 	groupDelay        = 10 * time.Millisecond
-	maxPending        = 1 << 12 // records; Append waits beyond
+	maxPending        = 1 << 14 // records; Append waits beyond
+	keepPending       = 1 << 12 // records; room that is kept for the next ones
 )
 
 // Options of a log.
@@ -164,7 +165,7 @@ func (l *Log) Append(r Record, durable bool) error {
 	if durable {
 		l.urgent = r.Seq
 	}
-	if durable || len(l.queue) == 1 || len(l.queue) == maxPending/2 {
+	if durable || len(l.queue) == 1 || len(l.queue) == keepPending/2 {
 		l.poke()
 	}
 	for durable && l.synced < r.Seq && l.err == nil {
@@ -269,7 +270,7 @@ func (l *Log) write() {
 		if synced {
 			l.synced = l.written
 		}
-		if l.spare == nil && cap(batch) <= 2*maxPending {
+		if l.spare == nil && cap(batch) <= keepPending {
 			clear(batch) // lets go of the paths
 			l.spare = batch[:0]
 		}

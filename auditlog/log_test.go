@@ -148,7 +148,7 @@ func TestTamperingIsFound(t *testing.T) {
 // opens again with every whole record, and goes on.
 func TestCutAtEveryByte(t *testing.T) {
 	dir := t.TempDir()
-	fill(t, dir, 3, 0)
+	fill(t, dir, 1, 0)
 	path, lines := content(t, dir)
 	key, err := os.ReadFile(filepath.Join(dir, keyFile))
 	if err != nil {
@@ -341,4 +341,18 @@ func BenchmarkAppend(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkVerify verifies a log of a million records.
+func BenchmarkVerify(b *testing.B) {
+	const records = 1_000_000
+	dir := b.TempDir()
+	fill(b, dir, records, 0)
+	for b.Loop() {
+		rep, err := Verify(b.Context(), dir, nil)
+		if err != nil || rep.Records < records {
+			b.Fatal(rep, err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Seconds())/float64(b.N), "s/million")
 }
