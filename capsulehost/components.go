@@ -10,16 +10,18 @@ import (
 
 	"github.com/astridfs/astridfs/capsulehost/component"
 	"github.com/astridfs/astridfs/capsulehost/component/abi"
+	"github.com/astridfs/astridfs/capsulehost/component/astridhost"
 	"github.com/astridfs/astridfs/capsulehost/component/fshost"
 	"github.com/astridfs/astridfs/capsulehost/component/wasihost"
 	"github.com/astridfs/astridfs/capsulehost/wasmbin"
 )
 
-// componentSet is what components may import: astrid:fs and WASI 0.2, and every
-// other interface of Astrid, WASI's sockets and http to be answered that it is
-// denied.
+// componentSet is what components may import: astrid:fs, sys, kv and ipc and
+// WASI 0.2; and every other interface of Astrid, WASI's sockets and http to be
+// answered that it is denied.
 func componentSet() *component.Set {
-	return component.NewSet(append(wasihost.Interfaces(), fshost.Interface()), "astrid:", "wasi:sockets/", "wasi:http/")
+	provided := append(wasihost.Interfaces(), astridhost.Interfaces()...)
+	return component.NewSet(append(provided, fshost.Interface()), "astrid:", "wasi:sockets/", "wasi:http/")
 }
 
 // Types of the functions of a component that this host calls.
@@ -147,7 +149,7 @@ func (h *Host) compileComponent(ctx context.Context, wasm []byte) (*component.Pr
 // component makes an instance of a component and calls its entry.
 func (r *run) component(ctx context.Context, entry Entry) (hook *HookResult, err error) {
 	ctx = fshost.With(ctx, &fshost.Instance{FS: r.fs.FS, Slots: r.host.slots})
-	ctx = wasihost.With(ctx, wasihost.New(r.wasi))
+	ctx = astridhost.With(wasihost.With(ctx, wasihost.New(r.wasi)), r.astrid)
 	defer func() {
 		if broke, ok := errors.AsType[*component.HostError](err); ok {
 			err = &hostError{broke.Value}

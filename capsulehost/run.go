@@ -14,6 +14,7 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/astridfs/astridfs/capsulehost/component"
+	"github.com/astridfs/astridfs/capsulehost/component/astridhost"
 	"github.com/astridfs/astridfs/capsulehost/corefs"
 	"github.com/astridfs/astridfs/capsulehost/fsapi"
 	"github.com/astridfs/astridfs/capsulehost/guest"
@@ -44,6 +45,10 @@ type RunConfig struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
+	// Astrid is what a component has of Astrid's interfaces besides files. Run
+	// fills in its Principal, its Slots and, with Stderr, its Log.
+	Astrid astridhost.Config
+
 	Limits Limits
 }
 
@@ -54,6 +59,8 @@ type Result struct {
 	ExitCode uint32
 	// Hook is the answer of EntryHook.
 	Hook *HookResult
+	// Published is what a component published.
+	Published []astridhost.Message
 
 	// What it used. The counts are those of its quota, which other runs may
 	// share.
@@ -97,6 +104,7 @@ func (h *Host) Run(ctx context.Context, m *Module, cfg RunConfig) (res Result, e
 	defer func() {
 		res.WroteBytes, res.MadeFiles = r.fs.FS.Quota()
 		res.MemoryPages = r.pages()
+		res.Published = r.astrid.Published()
 		res.Duration = time.Since(start)
 		err = errors.Join(err, r.close(ctx))
 	}()
@@ -127,6 +135,7 @@ type run struct {
 	cfg     RunConfig
 	fs      *corefs.Instance
 	wasi    *wasip1.Instance
+	astrid  *astridhost.Instance
 	mem     memory
 	mod     api.Module
 	inst    *component.Instance // of a component, in place of mod
@@ -153,8 +162,10 @@ func (h *Host) newRun(m *Module, cfg RunConfig, limits Limits) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
+	astrid := cfg.Astrid
+	astrid.Principal, astrid.Log, astrid.Slots = cfg.Principal, cfg.Stderr, h.slots
 	return &run{
-		host: h, m: m, cfg: cfg,
+		host: h, m: m, cfg: cfg, astrid: astridhost.New(astrid),
 		fs:   &corefs.Instance{FS: fsapi.New(&v), Slots: h.slots, Batch: h.batch},
 		wasi: wasi,
 		mem:  memory{limit: uint64(limits.MemoryPages) * PageSize},

@@ -196,11 +196,12 @@ type RunRequest struct {
 	FSRead  []string `json:"fs_read,omitempty"`
 	FSWrite []string `json:"fs_write,omitempty"`
 
-	Entry   string   `json:"entry,omitempty"`  // install, upgrade, or empty
-	Action  string   `json:"action,omitempty"` // astrid-hook-trigger with this
-	Payload []byte   `json:"payload,omitempty"`
-	Args    []string `json:"args,omitempty"`
-	Env     []string `json:"env,omitempty"` // K=V
+	Entry    string    `json:"entry,omitempty"`  // install, upgrade, or empty
+	Action   string    `json:"action,omitempty"` // astrid-hook-trigger with this
+	Payload  []byte    `json:"payload,omitempty"`
+	Messages []Message `json:"messages,omitempty"` // that its subscriptions find
+	Args     []string  `json:"args,omitempty"`
+	Env      []string  `json:"env,omitempty"` // K=V
 
 	Timeout time.Duration `json:"timeout,omitempty"` // ns; 0: none
 	Limits  RunLimits     `json:"limits"`
@@ -240,8 +241,16 @@ type RunResult struct {
 
 	// Result is what astrid-hook-trigger returned.
 	Result *CapsuleResult `json:"result,omitempty"`
+	// Published is what it published, with an outcome of another kind too.
+	Published []Message `json:"published,omitempty"`
 
 	Usage RunUsage `json:"usage"`
+}
+
+// Message is one of the bus.
+type Message struct {
+	Topic   string `json:"topic"`
+	Payload string `json:"payload"` // JSON
 }
 
 // RunUsage is what a run used.

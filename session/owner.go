@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 
+	"github.com/astridfs/astridfs/capsulehost/kv"
 	"github.com/astridfs/astridfs/session/fault"
 	"github.com/astridfs/astridfs/session/store"
 	"github.com/astridfs/astridfs/session/wire"
@@ -90,6 +92,7 @@ func Own(ctx context.Context, st *store.Store, disk *store.Session, opt Options)
 		return nil, err
 	}
 	o.runs.cacheDir = st.CacheDir()
+	o.runs.stores = kv.NewStores(filepath.Join(disk.Dir, "kv"))
 	l, err := wire.Listen(disk.Dir, store.SocketName)
 	if err != nil {
 		return nil, err

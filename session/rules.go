@@ -13,14 +13,14 @@ import (
 
 // rules returns what a capsule may do: the grants of the request, else those of
 // its manifest, else the workspace and tmp; and its limits, each the request's
-// or the manifest's.
-func rules(req *RunRequest) (*gate.Grants, capsulehost.Limits, error) {
+// or the manifest's. The manifest is nil if there is none.
+func rules(req *RunRequest) (*gate.Grants, capsulehost.Limits, *manifest.Manifest, error) {
 	var m *manifest.Manifest
 	limits := manifest.Limits{Files: req.Limits.Files, WriteBytes: req.Limits.WriteBytes, Memory: req.Limits.Memory, Time: req.Timeout}
 	if req.Manifest != nil {
 		var err error
 		if m, err = parseManifest(req.ManifestName, req.Manifest); err != nil {
-			return nil, capsulehost.Limits{}, err
+			return nil, capsulehost.Limits{}, nil, err
 		}
 		limits.Files = cmp.Or(limits.Files, m.Limits.Files)
 		limits.WriteBytes = cmp.Or(limits.WriteBytes, m.Limits.WriteBytes)
@@ -31,7 +31,7 @@ func rules(req *RunRequest) (*gate.Grants, capsulehost.Limits, error) {
 	return grants, capsulehost.Limits{
 		WriteBytes: limits.WriteBytes, FileCount: limits.Files, WallTime: limits.Time,
 		MemoryPages: pages(limits.Memory),
-	}, err
+	}, m, err
 }
 
 // pages returns how many pages of memory hold that many bytes.
@@ -40,8 +40,9 @@ func pages(bytes uint64) uint32 {
 	return uint32(min(bytes/capsulehost.PageSize+min(bytes%capsulehost.PageSize, 1), most))
 }
 
-func grantsOf(req *RunRequest, m *manifest.Manifest) (*gate.Grants, error) {
-	read, write := req.FSRead, req.FSWrite
+// patterns are the grants of a request as they were written.
+func patterns(req *RunRequest, m *manifest.Manifest) (read, write []string) {
+	read, write = req.FSRead, req.FSWrite
 	if len(read)+len(write) == 0 {
 		if m == nil {
 			// Nothing said: what a session is for, and no more.
@@ -52,6 +53,11 @@ func grantsOf(req *RunRequest, m *manifest.Manifest) (*gate.Grants, error) {
 			read, write = c.Read, c.Write
 		}
 	}
+	return read, write
+}
+
+func grantsOf(req *RunRequest, m *manifest.Manifest) (*gate.Grants, error) {
+	read, write := patterns(req, m)
 	g, err := gate.Parse(read, write)
 	if err != nil {
 		return nil, fault.New(fault.Usage, `a grant is "*", or a path that begins with workspace://, cwd://, home:// or tmp://`, "%w", err)

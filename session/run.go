@@ -16,6 +16,7 @@ import (
 	"github.com/astridfs/astridfs/auditlog/auditfs"
 	"github.com/astridfs/astridfs/boundary/gate"
 	"github.com/astridfs/astridfs/capsulehost"
+	"github.com/astridfs/astridfs/capsulehost/kv"
 	"github.com/astridfs/astridfs/capsulehost/view"
 	"github.com/astridfs/astridfs/session/fault"
 )
@@ -31,6 +32,7 @@ const keepModules = 16
 // the first one runs.
 type runner struct {
 	cacheDir string
+	stores   *kv.Stores
 
 	mu      sync.Mutex
 	host    *capsulehost.Host // protected by mu
@@ -178,7 +180,7 @@ func (o *Owner) Run(ctx context.Context, req RunRequest, rio RunIO) (RunResult, 
 }
 
 func (o *Owner) run(ctx context.Context, req *RunRequest, rio RunIO) (RunResult, error) {
-	grants, limits, err := rules(req)
+	grants, limits, mf, err := rules(req)
 	if err != nil {
 		return RunResult{}, err
 	}
@@ -206,13 +208,15 @@ func (o *Owner) run(ctx context.Context, req *RunRequest, rio RunIO) (RunResult,
 	v.Gate = grants
 	name := filepath.Base(req.Name)
 	capsule := strings.TrimSuffix(strings.TrimSuffix(name, ".wasm"), ".capsule")
+	bus, release := o.astrid(req, mf, capsule)
+	defer release()
 	return o.audit.run(ctx, capsule, req, func() (RunResult, error) {
 		res, err := host.Run(ctx, m, capsulehost.RunConfig{
 			View: v, Capsule: capsule, Principal: req.Principal,
 			Entry: entry, Action: req.Action, Payload: req.Payload,
 			Args: append([]string{name}, req.Args...), Env: req.Env,
 			Stdin: rio.Stdin, Stdout: rio.Stdout, Stderr: rio.Stderr,
-			Limits: limits,
+			Astrid: bus, Limits: limits,
 		})
 		return runResult(req, res, err)
 	})
@@ -254,6 +258,9 @@ func runResult(req *RunRequest, res capsulehost.Result, err error) (RunResult, e
 	r := RunResult{
 		Outcome: OutcomeExited, ExitCode: int(res.ExitCode), Entry: string(res.Entry),
 		Usage: RunUsage{WroteBytes: res.WroteBytes, MadeFiles: res.MadeFiles, MemoryBytes: uint64(res.MemoryPages) * capsulehost.PageSize, Duration: res.Duration},
+	}
+	for _, p := range res.Published {
+		r.Published = append(r.Published, Message(p))
 	}
 	if res.Hook != nil {
 		r.Result = &CapsuleResult{Action: res.Hook.Action, Data: res.Hook.Data}

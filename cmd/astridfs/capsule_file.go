@@ -2,13 +2,16 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/astridfs/astridfs/capsulehost/archive"
+	"github.com/astridfs/astridfs/capsulehost/component/astridhost"
 	"github.com/astridfs/astridfs/capsulehost/manifest"
 	"github.com/astridfs/astridfs/session"
 	"github.com/astridfs/astridfs/session/fault"
@@ -84,4 +87,17 @@ func fromStart(f *os.File) io.Reader { return io.NewSectionReader(f, 0, 1<<62) }
 
 func badArchive(name string, err error) error {
 	return fault.New(fault.NotRunnable, "", "cannot run %s: %w", name, err)
+}
+
+// messages reads the values of --message.
+func messages(l []string) ([]session.Message, error) {
+	var out []session.Message
+	for _, m := range l {
+		topic, payload, ok := strings.Cut(m, "=")
+		if !ok || !astridhost.ValidTopic(topic, false) || !json.Valid([]byte(payload)) {
+			return nil, fault.New(fault.Usage, `give TOPIC=JSON, as in user.v1.prompt={"text":"hello"}`, "--message %q", m)
+		}
+		out = append(out, session.Message{Topic: topic, Payload: payload})
+	}
+	return out, nil
 }

@@ -63,6 +63,7 @@ is not there, and 1 that it was stopped by a trap.
 			&cli.StringFlag{Name: "action", Usage: "call astrid-hook-trigger with action `A` and print its result"},
 			&cli.StringFlag{Name: "event", Usage: "call the action that handles `TOPIC` by the manifest"},
 			&cli.StringFlag{Name: "payload", Usage: "the action's payload: `JSON`, @FILE, or - for standard input"},
+			&cli.StringSliceFlag{Name: "message", Usage: "have its subscriptions find `TOPIC=JSON` (repeatable)"},
 			&cli.StringFlag{Name: "entry", Usage: "call the export for run, install or upgrade"},
 			&cli.StringSliceFlag{Name: "env", Usage: "set `K=V` in its environment, which is empty otherwise (repeatable)"},
 			&cli.DurationFlag{Name: "timeout", DefaultText: "10m", Usage: "stop it after `TIME`, 30s say"},
@@ -135,10 +136,13 @@ func (e *env) runRequest(c *cli.Context) (session.RunRequest, session.RunIO, err
 			return req, rio, fault.New(fault.Usage, "give NAME=VALUE", "--env %q", kv)
 		}
 	}
+	var err error
+	if req.Messages, err = messages(c.StringSlice("message")); err != nil {
+		return req, rio, err
+	}
 	if req.Timeout < 0 || c.IsSet("timeout") && req.Timeout == 0 {
 		return req, rio, fault.New(fault.Usage, "give a time above zero", "--timeout %s", req.Timeout)
 	}
-	var err error
 	if req.Limits.Memory, err = size(c, "memory"); err != nil {
 		return req, rio, err
 	}
@@ -282,9 +286,14 @@ func (e *env) chooseForRun(c *cli.Context) (*chosen, error) {
 	return &chosen{st: st, disk: disk}, err
 }
 
-// printRun prints what astrid-hook-trigger returned and says how the capsule
+// printRun prints what the capsule published and astrid-hook-trigger returned and says how the capsule
 // ended, which is the exit code.
 func (e *env) printRun(req *session.RunRequest, res session.RunResult) error {
+	for _, m := range res.Published {
+		if _, err := fmt.Fprintf(e.stdout, "published %s %s\n", m.Topic, oneLine(m.Payload)); err != nil {
+			return err
+		}
+	}
 	if r := res.Result; r != nil {
 		text := r.Action + "\n"
 		if r.Data != nil {
