@@ -247,7 +247,6 @@ func (c *corpus) mounts() {
 	c.each(cat, "rw0123", outcome{"unknown no such device or address", "ENXIO", "EACCES"}, "special/null", "special/disk")
 	c.each(cat, "rse0", hidden, "special/null.key")
 	c.each(cat, "sl", fine, "special/null", "special/disk")
-	c.add(cat, act{'n', "bound/in.txt", "made/from-bound"}, fine)
 	c.add(cat, act{'h', "other/in.txt", "other/linked"}, fine)
 	c.add(cat, act{'c', "other/in.txt", "made/copied.key"}, hidden)
 }

@@ -91,7 +91,7 @@ func TestEscapeRaces(t *testing.T) {
 			defer acting.Done()
 			for first := true; first || time.Now().Before(end); first = false {
 				for i, answer := range f.do(t, b, acts) {
-					noSecret(t, b, f.name+": "+acts[i].String(), answer)
+					noSecret(t, f.name+": "+acts[i].String(), answer)
 					if strings.HasPrefix(answer, "ok") {
 						done.Add(1)
 					}

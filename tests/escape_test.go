@@ -80,44 +80,56 @@ func TestEscapes(t *testing.T) {
 		acts[i] = cases[i].act
 	}
 	for _, f := range fronts(t) {
-		t.Run(f.name, func(t *testing.T) {
-			b := newBox(t)
-			escapeTree(t, b)
-			if root {
-				escapeMounts(t, b)
-			}
-			before := unreachable(t, b)
-			b.mount()
-			got := f.do(t, b, acts)
-			for _, name := range []string{"special/suid", "made/suid"} {
-				if f.name == "mount" && root {
-					break // root keeps the bit when he writes, here as anywhere
+		for _, mode := range []string{"overlay", "host"} {
+			t.Run(f.name+"/"+mode, func(t *testing.T) {
+				b := newBox(t)
+				escapeTree(t, b)
+				if root {
+					escapeMounts(t, b)
 				}
-				st, err := os.Stat(filepath.Join(b.mnt, name))
-				if err != nil || st.Mode()&os.ModeSetuid != 0 {
-					t.Errorf("%s, after it was written: %v, %v", name, st.Mode(), err)
+				before := unreachable(t, b)
+				b.mount("--mode", mode)
+				got := f.do(t, b, acts)
+				for i, c := range cases {
+					c.check(t, b, f.name, got[i])
 				}
-			}
-			for i, c := range cases {
-				want := c.answer(f.name)
-				if start, ok := strings.CutSuffix(want, "…"); got[i] != want && !(ok && strings.HasPrefix(got[i], start)) {
-					t.Errorf("%s: %s: got %.200q, want %q", c.category, c.act, got[i], want)
+				for _, name := range []string{"special/suid", "made/suid"} {
+					if f.name == "mount" && root {
+						break // root keeps the bit when he writes, here as anywhere
+					}
+					st, err := os.Stat(filepath.Join(b.mnt, name))
+					if err != nil || st.Mode()&os.ModeSetuid != 0 {
+						t.Errorf("%s, after it was written: %v, %v", name, st.Mode(), err)
+					}
 				}
-				noSecret(t, b, fmt.Sprint(c.act), got[i])
-				if c.op != 'k' {
-					// What a link of the workspace says is the workspace's text.
-					noHostPath(t, b, fmt.Sprint(c.act), got[i])
+				if mode == "host" {
+					sameTree(t, "hidden and outside files", moved(unreachable(t, b)), before)
+					return
 				}
-			}
-			sameTree(t, "hidden and outside files", unreachable(t, b), before)
-			for _, row := range b.status() {
-				if strings.Contains(row, "outside") || strings.Contains(row, ".env") || strings.Contains(row, ".key") || strings.Contains(row, "secrets") {
-					t.Errorf("status lists %q", row)
+				sameTree(t, "hidden and outside files", unreachable(t, b), before)
+				for _, row := range b.status() {
+					if strings.Contains(row, "outside") || strings.Contains(row, ".env") || strings.Contains(row, ".key") || strings.Contains(row, "secrets") {
+						t.Errorf("status lists %q", row)
+					}
 				}
-			}
-			b.run("commit", b.session)
-			sameTree(t, "hidden and outside files after the commit", moved(unreachable(t, b)), before)
-		})
+				b.run("commit", b.session)
+				sameTree(t, "hidden and outside files after the commit", moved(unreachable(t, b)), before)
+			})
+		}
+	}
+}
+
+// check holds an answer against the case.
+func (c *escapeCase) check(t *testing.T, b *box, front, got string) {
+	t.Helper()
+	want := c.answer(front)
+	if start, ok := strings.CutSuffix(want, "…"); got != want && !(ok && strings.HasPrefix(got, start)) {
+		t.Errorf("%s: %s: got %.200q, want %q", c.category, c.act, got, want)
+	}
+	noSecret(t, fmt.Sprint(c.act), got)
+	if c.op != 'k' {
+		// What a link of the workspace says is the workspace's text.
+		noHostPath(t, b, fmt.Sprint(c.act), got)
 	}
 }
 
@@ -167,7 +179,7 @@ func moved(tree map[string]string) map[string]string {
 }
 
 // noSecret fails the test if somebody came to know what he must not.
-func noSecret(t *testing.T, b *box, what, text string) {
+func noSecret(t *testing.T, what, text string) {
 	t.Helper()
 	for _, secret := range []string{hiddenText, outsideText, "root:x:0"} {
 		if strings.Contains(text, secret) {

@@ -228,11 +228,14 @@ func timeArg(now, set bool, t vfs.Timespec) *unix.Timespec {
 	return nil
 }
 
-// clearSetID does what the kernel does when an ordinary user changes a file, and
+// clearSetID does what the kernel does when an ordinary user, or a capsule, changes a file, and
 // does not do when this process is privileged: clear setuid and setgid. fd is
 // any descriptor of n.
 func (fs *FS) clearSetID(ctx context.Context, n *node, fd int) error {
-	if !fs.privileged || !n.setID.Load() || vfs.CallerFrom(ctx).UID == 0 {
+	if !fs.privileged || !n.setID.Load() {
+		return nil
+	}
+	if who := vfs.CallerFrom(ctx); who.UID == 0 && who.Capsule == "" {
 		return nil
 	}
 	a, _, err := at.Stat(fd, "")
