@@ -148,44 +148,55 @@ func TestTamperingIsFound(t *testing.T) {
 // opens again with every whole record, and goes on.
 func TestCutAtEveryByte(t *testing.T) {
 	dir := t.TempDir()
-	fill(t, dir, 1, 0)
+	fill(t, dir, 2, 0)
 	path, lines := content(t, dir)
 	key, err := os.ReadFile(filepath.Join(dir, keyFile))
 	if err != nil {
 		t.Fatal(err)
 	}
+	priv, err := ReadKey(filepath.Join(dir, keyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
 	whole := bytes.Join(lines, nil)
-	for cut := range len(whole) + 1 {
-		at := filepath.Join(t.TempDir(), "log")
-		if err := os.Mkdir(at, 0o700); err != nil {
-			t.Fatal(err)
-		}
+	// recover has the log end at cut, and tells what is wrong after it was opened.
+	recover := func(at string, cut int) error {
 		// The head is the one that is made before the first record.
-		priv, err := ReadKey(filepath.Join(dir, keyFile))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := errors.Join(writeHead(filepath.Join(at, headFile), head{}, priv), os.WriteFile(filepath.Join(at, keyFile), key, 0o600),
+		if err := errors.Join(os.Mkdir(at, 0o700), writeHead(filepath.Join(at, headFile), head{}, priv),
+			os.WriteFile(filepath.Join(at, keyFile), key, 0o600),
 			os.WriteFile(filepath.Join(at, filepath.Base(path)), whole[:cut], 0o600)); err != nil {
-			t.Fatal(err)
+			return err
 		}
 		kept := bytes.Count(whole[:cut], []byte("\n"))
-		rep, err := Verify(context.Background(), at, nil)
+		rep, err := Verify(t.Context(), at, nil)
 		if err != nil || rep.Records != uint64(kept) {
-			t.Fatalf("cut at %d: before opening: %+v, %v", cut, rep, err)
+			return fmt.Errorf("before opening: %+v, %w", rep, err)
 		}
 		l, err := Open(at, Options{Session: "s"})
 		if err != nil {
-			t.Fatalf("cut at %d: %v", cut, err)
+			return err
 		}
 		if err := l.Close(); err != nil {
-			t.Fatal(err)
+			return err
 		}
-		rep, err = Verify(context.Background(), at, nil)
+		rep, err = Verify(t.Context(), at, nil)
 		if err != nil || rep.Records != uint64(kept)+2 || rep.Torn != 0 {
-			t.Fatalf("cut at %d: after opening: %+v, %v; kept %d", cut, rep, err, kept)
+			return fmt.Errorf("after opening: %+v, %w; kept %d", rep, err, kept)
 		}
+		return os.RemoveAll(at)
 	}
+	base := t.TempDir()
+	var wg sync.WaitGroup
+	for worker := range 16 { // most of the time is waiting for the disk
+		wg.Go(func() {
+			for cut := worker; cut <= len(whole); cut += 16 {
+				if err := recover(filepath.Join(base, fmt.Sprint(cut)), cut); err != nil {
+					t.Errorf("cut at %d: %v", cut, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // TestCutBehindHead: a log that ends before what was signed is refused.
@@ -302,11 +313,18 @@ func FuzzParseRecord(f *testing.F) {
 	r := Record{Seq: 3, Time: time.Unix(1, 2), Session: "s", Actor: Actor{UID: 1, PID: 2, Program: "p"}, Op: "rename", Path: "a\xff%", To: "b\n", Written: 7, Outcome: Failed, Error: "ENOENT"}
 	line, _ := r.appendLine(nil)
 	f.Add(line)
+	r.To, r.Actor.Capsule, r.Outcome, r.Key, r.Signature = "", "c", Allowed, "k", "s"
+	line, _ = r.appendLine(nil)
+	f.Add(line)
 	f.Add([]byte(`{"v":1}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		r, err := ParseRecord(line)
 		if err != nil {
 			return
+		}
+		var fast Record
+		if parseFast(bytes.TrimSuffix(line, []byte("\n")), &fast) && fast != r {
+			t.Fatalf("%q read fast is %+v, and %+v", line, fast, r)
 		}
 		again, h := r.appendLine(nil)
 		if !bytes.Equal(bytes.TrimSuffix(again, []byte("\n")), bytes.TrimSuffix(line, []byte("\n"))) || h != r.Hash {
@@ -347,7 +365,18 @@ func BenchmarkAppend(b *testing.B) {
 func BenchmarkVerify(b *testing.B) {
 	const records = 1_000_000
 	dir := b.TempDir()
-	fill(b, dir, records, 0)
+	l, err := Open(dir, Options{Session: "s"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range records {
+		if err := l.Append(Record{Actor: Actor{UID: 1000, PID: 4711, Program: "cc1"}, Op: "open", Path: fmt.Sprintf("workspace://src/dir/file%d.go", i), Flags: "read", Outcome: Allowed}, false); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
 	for b.Loop() {
 		rep, err := Verify(b.Context(), dir, nil)
 		if err != nil || rep.Records < records {

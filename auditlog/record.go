@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -213,6 +214,9 @@ func EscapePath(path string) string {
 
 // UnescapePath returns the bytes that EscapePath was given.
 func UnescapePath(s string) (string, error) {
+	if strings.IndexByte(s, '%') < 0 {
+		return s, nil
+	}
 	var b []byte
 	for i := 0; i < len(s); i++ {
 		if s[i] != '%' {
@@ -243,6 +247,13 @@ func ParseRecord(line []byte) (Record, error) {
 	line = bytes.TrimSuffix(line, []byte{'\n'})
 	if len(line) >= MaxLine {
 		return Record{}, fmt.Errorf("a line of %d bytes", len(line))
+	}
+	var fast Record
+	if parseFast(line, &fast) {
+		again, h := fast.appendLine(make([]byte, 0, len(line)+1))
+		if bytes.Equal(again[:len(again)-1], line) && h == fast.Hash {
+			return fast, nil
+		}
 	}
 	var w wire
 	dec := json.NewDecoder(bytes.NewReader(line))
