@@ -339,6 +339,7 @@ func (fs *FS) becomeIndexedLocked(n *node, c *copied, links int32) error {
 // n.mu is held exclusively.
 func (fs *FS) becomeUpperLocked(n *node, id at.Ident) {
 	old := n.real
+	n.changed.Store(true)
 	n.up, n.real, n.low = true, id, nil
 	n.gen++
 	if n.d == nil {
@@ -352,6 +353,7 @@ func (fs *FS) makeImpure(p *node, fd int) error {
 	if p.d.impure.Load() {
 		return nil
 	}
+	p.changed.Store(true)
 	if err := fs.ly.setImpure(fd, ""); err != nil {
 		return err
 	}

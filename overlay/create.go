@@ -327,9 +327,14 @@ func (fs *FS) adoptNewLocked(p *node, up *at.Dir, fd int, name string, opaque bo
 	if a.IsDir() {
 		f.upper = up.Child(name, id)
 	}
-	for range 3 {
-		if n, a, ok := fs.adopt(p, name, &f); ok {
+	for range 100 {
+		if n, a, ok := fs.adopt(p, name, &f, p.d.changes()); ok {
 			return n, a, nil
+		}
+		if c := p.d.kid(name); c != nil {
+			// What the host had there, and has no more.
+			fs.detach(p, name, c, true)
+			fs.put(c)
 		}
 	}
 	return nil, vfs.Attr{}, syscall.ESTALE

@@ -244,6 +244,7 @@ func (fs *FS) setNlinkLocked(n *node) error {
 	if n.idx == "" {
 		return nil
 	}
+	n.changed.Store(true)
 	if n.up {
 		return fs.ly.set(fs.homeFD(n.idx), n.idx, markNlink, nlinkMark('U', n.nlAdj))
 	}

@@ -88,30 +88,30 @@ func (fs *FS) lookupLocked(p *node, name string) (*node, vfs.Attr, error) {
 	if p.d.dead {
 		return nil, vfs.Attr{}, syscall.ENOENT
 	}
-	if c := p.d.kid(name); c != nil {
-		a, err := fs.revalidate(c)
-		if err == nil {
-			if err = fs.checkMerge(p, name, c); err == nil {
-				return c, a, nil
-			}
-		}
-		if err != syscall.ESTALE {
-			fs.put(c)
-			return nil, vfs.Attr{}, err
-		}
-		fs.detach(p, name, c, true)
-		fs.put(c)
-	}
 	for range 100 {
+		if c := p.d.kid(name); c != nil {
+			a, err := fs.revalidate(c)
+			if err == nil {
+				if err = fs.checkMerge(p, name, c); err == nil {
+					return c, a, nil
+				}
+			}
+			if err != syscall.ESTALE {
+				fs.put(c)
+				return nil, vfs.Attr{}, err
+			}
+			fs.detach(p, name, c, true)
+			fs.put(c)
+		}
+		seen := p.d.changes()
 		f, err := fs.find(p, name)
 		if err != nil {
 			return nil, vfs.Attr{}, err
 		}
-		n, a, ok := fs.adopt(p, name, &f)
-		if ok {
+		if n, a, ok := fs.adopt(p, name, &f, seen); ok {
 			return n, a, nil
 		}
-		// A copy-up through another name of the file came between.
+		// A copy-up or another lookup came between.
 	}
 	return nil, vfs.Attr{}, syscall.ESTALE
 }
@@ -197,9 +197,10 @@ func (fs *FS) detach(p *node, name string, c *node, stale bool) {
 }
 
 // adopt returns the node for what was found as name in p, with a reference:
-// one that is known by that name or another, or a new one. p.d.mu is held. It
-// is false if what was found is not what is there by now.
-func (fs *FS) adopt(p *node, name string, f *found) (*node, vfs.Attr, bool) {
+// one that is known by that name or another, or a new one. p.d.mu is held, and
+// seen is what p.d.changes was before the search. It is false if what was found
+// is perhaps not what is there by now.
+func (fs *FS) adopt(p *node, name string, f *found, seen uint64) (*node, vfs.Attr, bool) {
 	isDir := f.attr.IsDir()
 	if !isDir && f.attr.Nlink > 1 {
 		if n := fs.nodes.byIdent(f.id); n != nil {
@@ -233,8 +234,13 @@ func (fs *FS) adopt(p *node, name string, f *found) (*node, vfs.Attr, bool) {
 		if same { // another lookup was first
 			return o, fs.shown(o, f), true
 		}
-		fs.detach(p, name, o, true)
-		fs.put(o)
+		fs.put(o) // which of the two is outdated, the next attempt tells
+		return nil, vfs.Attr{}, false
+	} else if o != nil {
+		d.dropKidLocked(name, o) // on its way out of memory
+	}
+	if d.evictions != seen {
+		d.kmu.Unlock()
 		return nil, vfs.Attr{}, false
 	}
 	fs.nodes.add(n)

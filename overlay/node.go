@@ -24,6 +24,7 @@ type node struct {
 	pins    atomic.Int32  // handles whose descriptor the kernel uses directly
 	queued  atomic.Bool   // in its shard's queue of idle nodes
 	used    atomic.Bool   // since it was last looked at there
+	changed atomic.Bool   // copied up, or marked on disk, since it came into memory
 	ino     atomic.Uint64 // st_ino shown; changed by a refresh alone
 	suid    atomic.Bool   // setuid or setgid was seen on the regular file
 
@@ -74,8 +75,10 @@ type dirState struct {
 
 	impure atomic.Bool // upper is marked so
 
-	kmu  sync.Mutex
-	kids map[string]*node // known entries; guarded by kmu
+	// kmu guards what follows.
+	kmu       sync.Mutex
+	kids      map[string]*node // known entries
+	evictions uint64           // see changes
 }
 
 // evicted is what refs is set to when a node leaves the table.

@@ -6,11 +6,10 @@ import (
 	"github.com/astridfs/astridfs/vfs/at"
 )
 
-// A file whose last name is removed while somebody uses its node stays within
-// reach by a descriptor. There are at most Options.DirFDs of these; beyond that
-// the file is parked: it gets a name in the work directory until the node goes.
-// A directory beyond that is out of reach, and answers ESTALE: it is empty for
-// ever, and nothing but its attributes could be asked for.
+// A file or directory whose last name is removed while somebody uses its node
+// stays within reach by a descriptor. There are at most Options.DirFDs of these;
+// beyond that it is parked: it has a name in the work directory until the node
+// goes.
 
 // crowded tells whether as many descriptors are held for orphans as may be.
 func (fs *FS) crowded() bool { return fs.orphans.Load() >= int64(fs.opt.DirFDs) }
@@ -22,7 +21,14 @@ func (fs *FS) orphanLocked(n *node, fd int) {
 	fs.orphans.Add(1)
 }
 
-// dropOrphanLocked gives up what keeps a file without a name, if anything does.
+// parkDirLocked has the removed directory n reached by name in the work
+// directory from now on. n.mu and its namespace lock are held exclusively.
+func (fs *FS) parkDirLocked(n *node, name string) {
+	n.dir, n.name = fs.parking, name
+	n.d.upper.Swap(fs.parking.Child(name, n.real)).Drop()
+}
+
+// dropOrphanLocked gives up what keeps an object without a name, if anything does.
 // n.mu is held exclusively.
 func (fs *FS) dropOrphanLocked(n *node) {
 	if n.orphan >= 0 {
@@ -31,7 +37,12 @@ func (fs *FS) dropOrphanLocked(n *node) {
 		fs.orphans.Add(-1)
 	}
 	if n.dir != nil && n.dir == fs.parking {
-		at.Unlink(fs.ly.scratch, n.name, 0)
+		if n.isDir() {
+			n.d.upper.Load().Drop()
+			fs.discard(n.name)
+		} else {
+			at.Unlink(fs.ly.scratch, n.name, 0)
+		}
 		n.dir = nil
 	}
 }

@@ -32,7 +32,8 @@ var _ vfs.DirHandle = (*dirHandle)(nil)
 type listing struct {
 	names   []byte
 	entries []listed
-	version uint64 // dirState.version then
+
+	version, evictions uint64 // of dirState then
 }
 
 type listed struct {
@@ -277,7 +278,7 @@ func (h *dirHandle) readMerged(off uint64, fn func(vfs.DirEntry, uint8) bool) er
 
 // mergeLocked makes the snapshot. d.mu is held, shared or not.
 func (fs *FS) mergeLocked(d *dirState) (*listing, error) {
-	l := &listing{version: d.version}
+	l := &listing{version: d.version, evictions: d.changes()}
 	err := fs.walkMerged(d, func(e *vfs.DirEntry, from int) bool {
 		l.names = append(l.names, e.Name...)
 		l.entries = append(l.entries, listed{ino: e.Ino, end: uint32(len(l.names)), typ: uint8(e.Type >> 12), from: uint8(min(from, 255))})
@@ -382,41 +383,42 @@ func (h *dirHandle) lookup(ctx context.Context, de *vfs.DirEntry, from uint8) (v
 }
 
 func (h *dirHandle) lookupThere(de *vfs.DirEntry, from uint8) (vfs.Entry, bool) {
-	fs, p := h.fs, h.n
+	p := h.n
 	p.d.mu.RLock()
 	defer p.d.mu.RUnlock()
 	if h.merged != nil && from != fromUpper && from < 255 && de.Type != unix.S_IFDIR && h.merged.version == p.d.version && !p.d.dead {
-		if n, a, ok := fs.lookupThere(p, de.Name, int(from)-1); ok {
-			return fs.entry(n, a, fs.nameVolatile(p, n)), true
+		if n, a, ok := h.lowerKid(p, de.Name, int(from)-1); ok {
+			return h.fs.entry(n, a, h.fs.nameVolatile(p, n)), true
 		}
 	}
 	return vfs.Entry{}, false
 }
 
-// lookupThere looks up an unknown entry that is known to come from one lower
+// lowerKid looks up an unknown entry that is known to come from one lower
 // layer. p.d.mu is held.
-func (fs *FS) lookupThere(p *node, name string, i int) (*node, vfs.Attr, bool) {
+func (h *dirHandle) lowerKid(p *node, name string, i int) (*node, vfs.Attr, bool) {
 	if i >= len(p.d.lowers) {
 		return nil, vfs.Attr{}, false
 	}
 	if c := p.d.kid(name); c != nil {
-		fs.put(c)
+		h.fs.put(c)
 		return nil, vfs.Attr{}, false
 	}
+	seen := h.merged.evictions // a copy-up since makes what is listed outdated
 	l := p.d.lowers[i]
 	fd, err := l.at.Acquire()
 	if err != nil {
 		return nil, vfs.Attr{}, false
 	}
 	defer l.at.Release()
-	a, id, white, err := fs.statLower(l, fd, name)
+	a, id, white, err := h.fs.statLower(l, fd, name)
 	if err != nil || white || a.IsDir() {
 		return nil, vfs.Attr{}, false
 	}
 	var f found
-	if fs.foundLower(l, fd, name, a, id, &f) != nil {
+	if h.fs.foundLower(l, fd, name, a, id, &f) != nil {
 		return nil, vfs.Attr{}, false
 	}
-	n, a, ok := fs.adopt(p, name, &f)
+	n, a, ok := h.fs.adopt(p, name, &f, seen)
 	return n, a, ok
 }

@@ -391,9 +391,11 @@ func (fs *FS) rmdirLocked(p *node, name string, n *node) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	own := n.d.upper.Load()
-	orphan := -1
-	if own != nil && n.refs.Load() > 1 && !fs.crowded() {
-		if orphan, err = hold(fd, name, unix.O_DIRECTORY); err != nil {
+	orphan, park, parked := -1, false, ""
+	if own != nil && n.refs.Load() > 1 {
+		if park = fs.crowded(); park {
+			// It goes to the work directory.
+		} else if orphan, err = hold(fd, name, unix.O_DIRECTORY); err != nil {
 			return err
 		}
 	}
@@ -401,9 +403,9 @@ func (fs *FS) rmdirLocked(p *node, name string, n *node) error {
 	case own == nil:
 		err = fs.white.make(fs, fd, name)
 	case low != nil:
-		err = fs.exchangeWhiteout(fd, name, n)
+		parked, err = fs.exchangeWhiteout(fd, name, n, park)
 	default:
-		err = fs.removeUpperDir(fd, name, n)
+		parked, err = fs.removeUpperDir(fd, name, n, park)
 	}
 	if err != nil {
 		closeFD(orphan)
@@ -411,6 +413,9 @@ func (fs *FS) rmdirLocked(p *node, name string, n *node) error {
 	}
 	fs.step("rmdir.done")
 	p.d.version++
+	if park {
+		fs.parkDirLocked(n, parked)
+	}
 	fs.buryDirLocked(p, name, n, orphan)
 	return nil
 }
@@ -423,7 +428,7 @@ func (fs *FS) buryDirLocked(p *node, name string, n *node, orphan int) {
 	if orphan >= 0 {
 		fs.orphanLocked(n, orphan)
 	}
-	if own := n.d.upper.Load(); own != nil {
+	if own := n.d.upper.Load(); own != nil && n.dir != fs.parking {
 		own.Drop()
 	}
 	had := n.dropLinkLocked(p, name)
@@ -434,52 +439,56 @@ func (fs *FS) buryDirLocked(p *node, name string, n *node, orphan int) {
 }
 
 // exchangeWhiteout puts a whiteout in the place of a directory that shows no
-// entry, and removes that.
-func (fs *FS) exchangeWhiteout(fd int, name string, n *node) error {
+// entry, and removes that, or leaves it in the work directory as parked.
+func (fs *FS) exchangeWhiteout(fd int, name string, n *node, park bool) (parked string, err error) {
 	if len(n.d.lowers) == 0 {
 		// Not known to be empty yet; a plain removal would tell, but leave the
 		// name without its whiteout for a moment.
 		empty, err := fs.emptyLocked(n.d)
 		if err != nil {
-			return err
+			return "", err
 		}
 		if !empty {
-			return syscall.ENOTEMPTY
+			return "", syscall.ENOTEMPTY
 		}
 	}
 	tmp, err := fs.whiteoutTmp()
 	if err != nil {
-		return err
+		return "", err
 	}
 	err = fs.movable(fd, name, func() error {
 		return at.Rename(fs.ly.scratch, tmp, fd, name, unix.RENAME_EXCHANGE)
 	})
-	fs.discard(tmp)
-	return err
+	if err != nil || !park {
+		fs.discard(tmp)
+	}
+	return tmp, err
 }
 
-// removeUpperDir removes an upper directory that covers nothing. It may hold
-// whiteouts, which count for nothing.
-func (fs *FS) removeUpperDir(fd int, name string, n *node) error {
-	err := at.Unlink(fd, name, unix.AT_REMOVEDIR)
-	if err != syscall.ENOTEMPTY && err != syscall.EEXIST {
-		return err
+// removeUpperDir removes an upper directory that covers nothing, or moves it to
+// the work directory as parked. It may hold whiteouts, which count for nothing.
+func (fs *FS) removeUpperDir(fd int, name string, n *node, park bool) (parked string, err error) {
+	if !park {
+		err := at.Unlink(fd, name, unix.AT_REMOVEDIR)
+		if err != syscall.ENOTEMPTY && err != syscall.EEXIST {
+			return "", err
+		}
 	}
 	empty, err := fs.emptyLocked(n.d)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if !empty {
-		return syscall.ENOTEMPTY
+		return "", syscall.ENOTEMPTY
 	}
 	tmp := fs.tmpName()
 	err = fs.movable(fd, name, func() error {
 		return at.Rename(fd, name, fs.ly.scratch, tmp, unix.RENAME_NOREPLACE)
 	})
-	if err == nil {
+	if err == nil && !park {
 		fs.discard(tmp)
 	}
-	return err
+	return tmp, err
 }
 
 // movable calls f, which moves the directory name away; an ordinary user may

@@ -213,10 +213,10 @@ func (fs *FS) evict(n *node) *node {
 		fs.host.forget(n.id)
 	}
 	if first.parent != nil {
-		first.parent.d.forgetKid(first.name, n)
+		first.parent.d.evictKid(first.name, n)
 	}
 	for _, l := range more {
-		l.parent.d.forgetKid(l.name, n)
+		l.parent.d.evictKid(l.name, n)
 		fs.put(l.parent)
 	}
 	return first.parent
@@ -229,4 +229,31 @@ func (d *dirState) forgetKid(name string, n *node) {
 		delete(d.kids, name)
 	}
 	d.kmu.Unlock()
+}
+
+// evictKid drops the entry if it is n, which goes out of memory.
+func (d *dirState) evictKid(name string, n *node) {
+	d.kmu.Lock()
+	if d.kids[name] == n {
+		d.dropKidLocked(name, n)
+	}
+	d.kmu.Unlock()
+}
+
+// dropKidLocked drops the entry, which is n. d.kmu is held.
+func (d *dirState) dropKidLocked(name string, n *node) {
+	delete(d.kids, name)
+	if n.changed.Load() {
+		d.evictions++
+	}
+}
+
+// changes returns the count of entries that went out of memory after a change
+// on disk that needs no more than the shared side of d.mu. A search on disk and
+// the making of a node of its result, all under that shared side, belong
+// together only if the count stays the same.
+func (d *dirState) changes() uint64 {
+	d.kmu.Lock()
+	defer d.kmu.Unlock()
+	return d.evictions
 }
