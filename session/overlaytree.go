@@ -52,41 +52,52 @@ func (t *overlayTree) status(ctx context.Context, req StatusRequest, fn func(Cha
 	return nil
 }
 
+// diff tells deletions first where a patch is wanted: git apply would take one
+// that follows for one of what another part of the patch moved to its path.
 func (t *overlayTree) diff(ctx context.Context, req DiffRequest, s *sieve, sink DiffSink) error {
 	opt := diff.Defaults()
 	opt.Discard = req.StatOnly
+	var later []overlay.Change
 	for c, err := range t.ov.Changes(ctx, overlay.ChangesOptions{Paths: plainPaths(req.Paths), Expand: true}) {
 		if err != nil {
 			return err
 		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		ch := changeOf(&c)
-		if why, err := s.change(&ch); err != nil {
-			return err
-		} else if why != "" {
+		if c.Kind != overlay.Deleted && !req.StatOnly {
+			later = append(later, c)
 			continue
 		}
-		st, err := t.ov.Diff(sink, &c, opt)
-		if errors.Is(err, diff.ErrChanged) || vfs.Errno(err) == unix.ESTALE {
-			continue // changed while we looked; what is there now is of the next diff
-		}
-		if err != nil {
+		if err := t.diffOf(ctx, &c, opt, s, sink); err != nil {
 			return err
 		}
-		f := DiffFile{
-			Change: ch, Added: st.Added, Deleted: st.Deleted,
-			OldSize: st.OldSize, NewSize: st.NewSize, Binary: st.Binary, TooLarge: st.TooLarge,
-		}
-		if f.Type == "directory" {
-			continue // git knows none
-		}
-		if err := sink.File(f); err != nil {
+	}
+	for i := range later {
+		if err := t.diffOf(ctx, &later[i], opt, s, sink); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// diffOf tells the difference that one change makes.
+func (t *overlayTree) diffOf(ctx context.Context, c *overlay.Change, opt diff.Options, s *sieve, sink DiffSink) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ch := changeOf(c)
+	if why, err := s.change(&ch); err != nil || why != "" {
+		return err
+	}
+	st, err := t.ov.Diff(sink, c, opt)
+	if errors.Is(err, diff.ErrChanged) || vfs.Errno(err) == unix.ESTALE {
+		return nil // changed while we looked; what is there now is of the next diff
+	}
+	if err != nil || ch.Type == "directory" { // git knows none
+		return err
+	}
+	return sink.File(DiffFile{
+		Change: ch, Added: st.Added, Deleted: st.Deleted,
+		OldSize: st.OldSize, NewSize: st.NewSize, Binary: st.Binary, TooLarge: st.TooLarge,
+	})
 }
 
 // changeOf returns an overlay's change as a Conn tells it.
