@@ -226,7 +226,8 @@ func TestIdentityStays(t *testing.T) {
 	mount(func(mnt string) {
 		sameTree(t, "mounted again", tree(t, mnt), want)
 		for path, ino := range numbers(t, mnt) {
-			if ino != last[path] {
+			// An ordinary user's marks cannot stand on a symbolic link.
+			if ino != last[path] && (os.Geteuid() == 0 || path != "empty") {
 				t.Errorf("%s: number %d became %d by a remount", path, last[path], ino)
 			}
 		}

@@ -1,0 +1,111 @@
+package fusefs_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/fusefs/internal/serve"
+)
+
+// userTests are the tests that an ordinary user runs again, who mounts by
+// fusermount3, marks in the "user." namespace and has no passthrough.
+var userTests = []string{
+	"TestOrdinaryUser", "TestConformanceOverlayLower", "TestPosix", "TestPosixCases", "TestIdentityStays",
+	"TestLowerFileIsNeverWrittenOverlay", "TestRenameLowerDirectory", "TestModesOfOneFile", "TestSharedMapping",
+}
+
+// TestAsOrdinaryUser has the test binary run again as an ordinary user, if root
+// runs it.
+func TestAsOrdinaryUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // all tests are run by one
+	}
+	dir, err := os.MkdirTemp("", "fusefs-user-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	tmp, bin := mkdir(t, dir, "tmp"), filepath.Join(dir, "test")
+	if err := os.WriteFile(bin, read(t, "/proc/self/exe"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(tmp, bob, bob); err != nil {
+		t.Fatal(err)
+	}
+	reachable(t, dir)
+	letUsersMount(t)
+	cmd := exec.Command(bin, "-test.v", "-test.run=^("+strings.Join(userTests, "|")+")$")
+	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "HOME="+tmp)
+	cmd.Dir = tmp
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: bob, Gid: bob}}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for _, name := range userTests {
+		if !strings.Contains(string(out), "\n--- PASS: "+name+" ") {
+			t.Errorf("%s did not pass", name)
+		}
+	}
+}
+
+// letUsersMount lets ordinary users open /dev/fuse until the test ends. Tests of
+// other packages that do the same wait for it.
+func letUsersMount(t *testing.T) {
+	t.Helper()
+	dev, err := os.Open("/dev/fuse")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(int(dev.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	fi, err := dev.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.Chmod("/dev/fuse", fi.Mode().Perm()); err != nil {
+			t.Error(err)
+		}
+		dev.Close() // and with it the lock
+	})
+	if err := os.Chmod("/dev/fuse", 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What an ordinary user's overlay leaves in its layers.
+func TestOrdinaryUser(t *testing.T) {
+	if os.Geteuid() == 0 {
+		return // TestAsOrdinaryUser runs it
+	}
+	dirs := overlayDirs(t)
+	project(t, lowerOf(dirs), true)
+	m := serve.Start(t, serve.Config{FS: "overlay static", Dirs: dirs})
+	work(t, m.Mountpoint)
+	var st unix.Stat_t
+	if err := unix.Lstat(filepath.Join(dirs[0], "d/gone"), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != 0 || int(st.Uid) != os.Geteuid() {
+		t.Errorf("the whiteout is %+v, %v", st, err)
+	}
+	value := make([]byte, 100)
+	n, err := unix.Getxattr(filepath.Join(dirs[0], "d/moved"), "user.overlay.redirect", value)
+	if err != nil || string(value[:n]) != "/a" {
+		t.Errorf("the moved directory is redirected to %q, %v", value[:max(n, 0)], err)
+	}
+	if st := m.Must(serve.Request{Op: "stats"}).Stats; st.Passthrough != 0 {
+		t.Errorf("%d files were passed through", st.Passthrough)
+	}
+	info := string(read(t, "/proc/self/mountinfo"))
+	for line := range strings.Lines(info) {
+		if f := strings.Fields(line); len(f) > 5 && f[4] == m.Mountpoint && !strings.HasPrefix(f[5], "rw,nosuid,nodev") {
+			t.Errorf("mounted with %s", f[5])
+		}
+	}
+}
