@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 			return panicking{fs}, done, err
 		},
 		"cow":            makeCow,
+		"quota":          makeQuota,
 		"overlay":        makeOverlay(false),
 		"overlay static": makeOverlay(true),
 	})
