@@ -25,6 +25,10 @@ type options struct {
 	realloc  api.Function
 	// allocator is the method allocate, made once.
 	allocator func(ctx context.Context, old, oldSize, align, size uint32) uint32
+	// source is where realloc is from; batch calls it too.
+	source coreRef
+	batch  *batch
+	many   func(ctx context.Context, sizes []uint32) []uint32 // the method allocateMany
 }
 
 func (in *instance) options(o binary.Options) *options {
@@ -37,7 +41,8 @@ func (in *instance) options(o binary.Options) *options {
 	}
 	if o.Realloc >= 0 {
 		out.realloc = in.coreFunc(uint32(o.Realloc))
-		out.allocator = out.allocate
+		out.allocator, out.many = out.allocate, out.allocateMany
+		out.source = in.coreFuncs[o.Realloc]
 	}
 	return out
 }
@@ -49,7 +54,7 @@ func (o *options) context(ctx context.Context) abi.Context {
 		Handles: &o.in.handles, Resources: o.in.resources, Budget: abi.DefaultBudget,
 	}
 	if o.realloc != nil {
-		cx.Realloc = o.allocator
+		cx.Realloc, cx.ReallocMany = o.allocator, o.many
 	}
 	return cx
 }

@@ -28,6 +28,8 @@ type Program struct {
 
 	mu    sync.Mutex
 	extra []wazero.CompiledModule // protected by mu; made when the first instance needs them
+	// batches are modules of extra, by the name of the realloc that they call.
+	batches map[string]wazero.CompiledModule // protected by mu
 }
 
 // part is what instances of one component of a program share.

@@ -19,26 +19,27 @@ type Batch struct {
 	mod wazero.CompiledModule
 }
 
-// batchMin is from how many allocations on a batch pays for its instantiation;
-// batchMax is how many sizes its one page of memory holds.
+// BatchMin is from how many allocations on a batch pays for its instantiation;
+// BatchMax is how many sizes its one page of memory holds.
 const (
-	batchMin = 32
-	batchMax = 65536 / 4
+	BatchMin = 32
+	BatchMax = 65536 / 4
 )
 
 // NewBatch compiles the module for guests of rt, whose closing frees it.
 func NewBatch(ctx context.Context, rt wazero.Runtime) (*Batch, error) {
-	mod, err := rt.CompileModule(ctx, batchModule())
+	mod, err := rt.CompileModule(ctx, BatchModule("cabi_realloc"))
 	if err != nil {
 		return nil, err
 	}
 	return &Batch{rt: rt, mod: mod}, nil
 }
 
-// batchModule is, in the text format:
+// BatchModule returns the module of a batch for an allocator of this name. It is,
+// in the text format:
 //
 //	(module
-//	  (import "guest" "cabi_realloc" (func $realloc (param i32 i32 i32 i32) (result i32)))
+//	  (import "guest" "NAME" (func $realloc (param i32 i32 i32 i32) (result i32)))
 //	  (memory (export "memory") 1 1)
 //	  (func (export "many") (param $end i32) (local $at i32)
 //	    (block (loop
@@ -49,8 +50,9 @@ func NewBatch(ctx context.Context, rt wazero.Runtime) (*Batch, error) {
 //	      (br 0)))))
 //
 // It replaces each size in its memory by the address of an allocation.
-func batchModule() []byte {
-	section := func(id byte, body string) string { return string([]byte{id, byte(len(body))}) + body }
+func BatchModule(name string) []byte {
+	length := func(s string) string { return string(binary.AppendUvarint(nil, uint64(len(s)))) + s }
+	section := func(id byte, body string) string { return string([]byte{id}) + length(body) }
 	code := "\x01\x01\x7f" + // one local
 		"\x02\x40\x03\x40" + // block, loop
 		"\x20\x01\x20\x00\x4f\x0d\x01" + // br_if 1 at >= end
@@ -61,7 +63,7 @@ func batchModule() []byte {
 		"\x0c\x00\x0b\x0b\x0b" // br 0, ends
 	return []byte("\x00asm\x01\x00\x00\x00" +
 		section(1, "\x02\x60\x04\x7f\x7f\x7f\x7f\x01\x7f\x60\x01\x7f\x00") +
-		section(2, "\x01\x05guest\x0ccabi_realloc\x00\x00") +
+		section(2, "\x01\x05guest"+length(name)+"\x00\x00") +
 		section(3, "\x01\x01") +
 		section(5, "\x01\x01\x01\x01") +
 		section(7, "\x02\x06memory\x02\x00\x04many\x00\x01") +
@@ -94,7 +96,7 @@ func (b *Batch) start(ctx context.Context, mod api.Module) *batcher {
 // runs code of the guest, and traps, as Realloc does.
 func (m *Memory) ReallocMany(ctx context.Context, sizes []uint32) []uint32 {
 	ptrs := make([]uint32, 0, len(sizes))
-	if m.batch == nil || len(sizes) < batchMin || m.busy {
+	if m.batch == nil || len(sizes) < BatchMin || m.busy {
 		for _, n := range sizes {
 			ptrs = append(ptrs, m.Realloc(ctx, 0, 0, 1, n))
 		}
@@ -105,8 +107,8 @@ func (m *Memory) ReallocMany(ctx context.Context, sizes []uint32) []uint32 {
 		m.batcher = m.batch.start(ctx, m.mod)
 	}
 	for len(ptrs) < len(sizes) {
-		part := sizes[len(ptrs):min(len(ptrs)+batchMax, len(sizes))]
-		table, _ := m.batcher.mem.Read(0, uint32(4*len(part))) // its one page holds batchMax
+		part := sizes[len(ptrs):min(len(ptrs)+BatchMax, len(sizes))]
+		table, _ := m.batcher.mem.Read(0, uint32(4*len(part))) // its one page holds BatchMax
 		for i, n := range part {
 			binary.LittleEndian.PutUint32(table[4*i:], n)
 		}

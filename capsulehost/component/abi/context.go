@@ -26,6 +26,9 @@ type Context struct {
 	// Realloc runs code of the guest, and panics if that traps.
 	Mem     Memory
 	Realloc func(ctx context.Context, old, oldSize, align, size uint32) uint32
+	// ReallocMany does Realloc for a new block of each size, aligned to bytes; it
+	// may answer nil, as if it were not there. It may write to sizes.
+	ReallocMany func(ctx context.Context, sizes []uint32) []uint32
 	// Handles are those of the instance, Resources its resource types by slot.
 	Handles   *Table
 	Resources []*ResourceType
@@ -37,7 +40,8 @@ type Context struct {
 	// Budget is how many bytes of the host the lifted values may still take.
 	Budget int
 
-	buf []byte
+	buf   []byte
+	sizes []uint32 // for storeTexts
 }
 
 // refresh looks at the memory anew, after code of the guest has run.

@@ -100,6 +100,9 @@ func (cx *Context) storeElements(elem *Plan, ptr uint32, v Value) {
 		return
 	}
 	vs, _ := v.Ref.([]Value)
+	if elem.kind == cm.String && cx.storeTexts(ptr, vs) {
+		return
+	}
 	for _, e := range vs {
 		cx.store(elem, ptr, e)
 		ptr += elem.size

@@ -110,6 +110,35 @@ func (cx *Context) storeString(v Value) (ptr, n uint32) {
 	return cx.storeUTF8(s, from)
 }
 
+// storeTexts puts strings of the host, as UTF-8, into a list at ptr, in as few
+// calls into the guest as can be. It answers false, and has done nothing, where
+// they have to be stored one by one.
+func (cx *Context) storeTexts(ptr uint32, vs []Value) bool {
+	if cx.ReallocMany == nil || cx.Encoding != cm.UTF8 {
+		return false
+	}
+	cx.sizes = cx.sizes[:0]
+	for _, v := range vs {
+		s := v.Text()
+		if v.Num != fromUTF8 || !utf8.ValidString(s) {
+			return false
+		}
+		cx.sizes = append(cx.sizes, uint32(len(s)))
+	}
+	ptrs := cx.ReallocMany(cx.Ctx, cx.sizes)
+	if ptrs == nil {
+		return false
+	}
+	cx.refresh()
+	for i, v := range vs {
+		s := v.Text()
+		cx.check(ptrs[i], uint32(len(s)), 1)
+		copy(cx.buf[ptrs[i]:], s)
+		cx.putPair(ptr+8*uint32(i), ptrs[i], uint32(len(s)))
+	}
+	return true
+}
+
 // place puts b where the guest allocates it.
 func (cx *Context) place(b []byte, align uint32) (ptr, n uint32) {
 	n = uint32(len(b))
