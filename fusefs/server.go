@@ -31,7 +31,9 @@ func (s *Server) Wait(ctx context.Context) error {
 }
 
 // Unmount takes the mount away and returns when it is gone. If files below it
-// are in use it fails with [ErrBusy] and the mount stays. An ended mount is no
+// are in use it fails with [ErrBusy] and the mount stays. Where another mount
+// namespace (of a container, say) has a copy, that is still served after some
+// seconds, when Unmount returns; Wait tells when it ends. An ended mount is no
 // error; one that was taken out of the tree and is still served, for files that
 // are open, is [ErrNotMounted].
 func (s *Server) Unmount() error {
@@ -46,9 +48,13 @@ func (s *Server) Unmount() error {
 		}
 		return err
 	}
-	<-s.raw.ended
+	s.endsWithin(copyWait)
 	return nil
 }
+
+// copyWait is how long a mount that was taken away may take to end before it is
+// taken for one that another namespace has too.
+const copyWait = 5 * time.Second
 
 // endWait is how long a mount that is out of the tree, with nothing open, may
 // take to end.
