@@ -92,6 +92,10 @@ type Change struct {
 // StatusRequest are the arguments of Status.
 type StatusRequest struct {
 	Paths []store.Path `json:"paths,omitempty"` // none: all
+
+	// Hidden lists also the changes that deny rules hide: a session that holds
+	// them is not empty.
+	Hidden bool `json:"hidden,omitempty"`
 }
 
 // DiffRequest are the arguments of Diff.

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"slices"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/astridfs/astridfs/session/fault"
 	"github.com/astridfs/astridfs/session/store"
 )
@@ -111,10 +113,22 @@ func addWorktree(ctx context.Context, st *store.Store, disk *store.Session, spec
 	return lock.Unlock()
 }
 
+// RemoveOptions are the arguments of Remove. The zero value is good.
+type RemoveOptions struct {
+	// KeepAudit, if it is not empty, is a directory that is made and gets a copy
+	// of the audit log first.
+	KeepAudit string
+
+	// Force removes also a worktree whose changes cannot all be committed.
+	Force bool
+
+	Log logrus.FieldLogger // where it is told what was committed; nil drops it
+}
+
 // Remove deletes a session that nobody uses, with all its changes and its audit
-// log. Of a session in mode worktree the branch stays. If keep is not
-// empty, it is a directory that is made and gets a copy of the log first.
-func Remove(ctx context.Context, st *store.Store, disk *store.Session, keep string) error {
+// log. Of a session in mode worktree the branch stays, and what was not
+// committed yet is committed there first.
+func Remove(ctx context.Context, st *store.Store, disk *store.Session, opt RemoveOptions) error {
 	lock, err := disk.Lock("remove")
 	if errors.Is(err, store.ErrLocked) {
 		return fault.New(fault.Busy, "end it first with: astridfs unmount "+disk.File.Name,
@@ -123,12 +137,15 @@ func Remove(ctx context.Context, st *store.Store, disk *store.Session, keep stri
 	if err != nil {
 		return err
 	}
-	if keep != "" {
-		if err := keepAudit(ctx, disk, keep); err != nil {
+	if opt.KeepAudit != "" {
+		if err := keepAudit(ctx, disk, opt.KeepAudit); err != nil {
 			return errors.Join(err, lock.Unlock())
 		}
 	}
 	if disk.File.Mode == store.Worktree {
+		if err := saveWorktree(ctx, disk, opt); err != nil {
+			return errors.Join(err, lock.Unlock())
+		}
 		if err := removeWorktree(ctx, string(disk.File.Workspace), disk.Tree()); err != nil {
 			return errors.Join(err, lock.Unlock())
 		}

@@ -207,6 +207,9 @@ func (o *Owner) Status(ctx context.Context, req StatusRequest, fn func(Change) e
 	if err := checkPaths(req.Paths); err != nil {
 		return err
 	}
+	if req.Hidden {
+		return o.ended(ctx, o.tree.status(ctx, req, fn))
+	}
 	s := o.edge.sieve(ctx)
 	return o.ended(ctx, o.tree.status(ctx, req, func(c Change) error {
 		if why, err := s.change(&c); why != "" || err != nil {

@@ -49,7 +49,7 @@ state shows again. It asks first unless told --yes.
 // sure shows what would be lost and asks.
 func (e *env) sure(conn session.Conn, req session.DiscardRequest) (bool, error) {
 	var n counts
-	err := conn.Status(e.ctx, session.StatusRequest(req), func(c session.Change) error {
+	err := conn.Status(e.ctx, session.StatusRequest{Paths: req.Paths, Hidden: true}, func(c session.Change) error {
 		n.add(&c)
 		_, err := fmt.Fprintln(e.stderr, e.line(&c))
 		return err

@@ -206,7 +206,7 @@ func (e *env) mount(o mountOptions, ready *os.File) error {
 		err = e.serve(owner, disk, ready)
 	} else if made {
 		// What failed leaves nothing behind.
-		err = errors.Join(err, owner.Close(e.ctx), session.Remove(context.WithoutCancel(e.ctx), st, disk, ""))
+		err = errors.Join(err, owner.Close(e.ctx), session.Remove(context.WithoutCancel(e.ctx), st, disk, session.RemoveOptions{Force: true}))
 		return err
 	}
 	return errors.Join(err, owner.Close(e.ctx))

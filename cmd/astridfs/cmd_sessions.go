@@ -43,8 +43,8 @@ func sessionsCommand(e *env) *cli.Command {
 			},
 			{
 				Name: "remove", Aliases: []string{"rm"}, Usage: "delete sessions and their changes", ArgsUsage: "S…",
-				Description: `A session with changes is kept unless --force is given. A branch of mode worktree
-stays in its repository. The audit log goes with the session; with --keep-audit a
+				Description: `A session with changes is kept unless --force is given. Of mode worktree, what was
+not committed is committed to the session's branch, which stays in its repository. The audit log goes with the session; with --keep-audit a
 copy of it stays, for: astridfs audit show --dir DIR`,
 				Flags: []cli.Flag{
 					&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "also with changes, and a damaged one"},
@@ -208,7 +208,7 @@ func (e *env) removeSession(st *store.Store, name string, force bool, keepAudit 
 		}
 		return err
 	}
-	if !force {
+	if !force && disk.File.Mode != store.Worktree {
 		n, err := e.changed(st, disk)
 		if err != nil {
 			return err
@@ -217,13 +217,13 @@ func (e *env) removeSession(st *store.Store, name string, force bool, keepAudit 
 			return fault.New(fault.Failed, "commit or discard them, or repeat it with --force", "session %s holds %s", name, plural(n, "change"))
 		}
 	}
-	return session.Remove(e.ctx, st, disk, keepAudit)
+	return session.Remove(e.ctx, st, disk, session.RemoveOptions{KeepAudit: keepAudit, Force: force, Log: e.log})
 }
 
 // changed counts a session's changes.
 func (e *env) changed(st *store.Store, disk *store.Session) (n int, err error) {
 	err = e.with(&chosen{st: st, disk: disk}, "sessions remove", func(conn session.Conn) error {
-		return conn.Status(e.ctx, session.StatusRequest{}, func(session.Change) error { n++; return nil })
+		return conn.Status(e.ctx, session.StatusRequest{Hidden: true}, func(session.Change) error { n++; return nil })
 	})
 	return n, err
 }
@@ -258,7 +258,7 @@ func (e *env) prune(force, dryRun bool) error {
 			}
 		}
 		if !dryRun {
-			if err := session.Remove(e.ctx, st, disk, ""); err != nil {
+			if err := session.Remove(e.ctx, st, disk, session.RemoveOptions{Force: force, Log: e.log}); err != nil {
 				return err
 			}
 		}

@@ -1,0 +1,57 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/astridfs/astridfs/session/fault"
+	"github.com/astridfs/astridfs/session/store"
+)
+
+// saveWorktree commits to the session's branch what is not committed yet, before
+// its worktree goes. What deny rules hide is in no commit: unless that is
+// forced, a worktree with such changes is not given up. The caller owns the
+// session.
+func saveWorktree(ctx context.Context, disk *store.Session, opt RemoveOptions) error {
+	if _, err := os.Stat(string(disk.File.Workspace)); errors.Is(err, os.ErrNotExist) {
+		return nil // the repository is gone, and with it the branch
+	}
+	r, err := commitAll(ctx, disk)
+	switch {
+	case err != nil:
+		err = fault.New(fault.Failed, "look at "+disk.Tree()+", or give it up with --force",
+			"what session %s has not committed cannot be kept: %w", disk.File.Name, err)
+	case len(r.Left) > 0:
+		err = fault.New(fault.Failed, "take them away, or repeat it with --force",
+			"session %s holds what deny rules keep out of a commit: %s in %s", disk.File.Name, r.Left[0].Path, disk.Tree())
+	}
+	switch {
+	case ctx.Err() != nil:
+		return cancelled(ctx, err)
+	case err != nil && !opt.Force:
+		return err
+	case opt.Log == nil:
+	case err != nil:
+		opt.Log.Warn(err)
+	case r.Steps > 0:
+		opt.Log.Warnf("session %s: what was not committed is in a commit on branch %s now", disk.File.Name, disk.File.Branch)
+	}
+	return nil
+}
+
+// commitAll commits every change of a session in mode worktree.
+func commitAll(ctx context.Context, disk *store.Session) (r StepResult, err error) {
+	t, err := openWorktree(ctx, disk, 0o022)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, t.close()) }()
+	b, err := openBounds(t, disk, nil)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	return t.commit(ctx, CommitRequest{Message: "Unsaved changes of the astridfs session " + disk.File.Name}, b.sieve(ctx),
+		StepSink{Step: func(Step) error { return nil }})
+}
