@@ -139,6 +139,10 @@ func (fs *FS) copyUpOnce(ctx context.Context, n *node, limit int64) error {
 	for {
 		ok, err := fs.publishCopy(n, l, w)
 		fs.put(l.parent)
+		for _, other := range w.parted {
+			fs.EntryChanged(ctx, other.parent.id, other.name)
+			fs.put(other.parent)
+		}
 		if ok || err != nil {
 			return err
 		}
@@ -225,8 +229,30 @@ func (fs *FS) publishCopy(n *node, l link, c *copied) (bool, error) {
 		}
 	default:
 		n.dir, n.name = up, l.name
+		if n.d == nil && c.attr.Nlink > 1 {
+			c.parted = n.partLocked()
+		}
 	}
 	return true, nil
+}
+
+// partLocked leaves n, the copy of one name of a lower file that could not be
+// marked as the copy of all of them, only its names in the upper layer, and
+// returns the others, whose parents the caller has to put. Those stand for the
+// lower file, and for other nodes, from now on. n.mu is held exclusively.
+func (n *node) partLocked() (parted []link) {
+	n.idx, n.nlAdj = "", 0
+	var kept []link
+	for _, l := range append([]link{n.link}, n.links...) {
+		if l.inUpper {
+			kept = append(kept, l)
+			continue
+		}
+		l.parent.d.forgetKid(l.name, n)
+		parted = append(parted, l)
+	}
+	n.link, n.links = kept[0], kept[1:] // one was just published
+	return parted
 }
 
 // openUp lets an ordinary user put a copy into, or a mark on, a directory of

@@ -3,6 +3,8 @@ package overlay_test
 import (
 	"os"
 	"testing"
+
+	"github.com/astridfs/astridfs/vfs"
 )
 
 // TestOwnReadOnlyFiles: a file that its owner may not write, and later not read
@@ -52,5 +54,49 @@ func TestOwnReadOnlyFiles(t *testing.T) {
 			b.reopen()
 			check()
 		})
+	}
+}
+
+// TestOwnLinkedSymlinks: what a copy-up of a symbolic link with several names
+// shows is what another opening of the layers shows, also where the host lets an
+// ordinary user put no mark on one, so that its names part.
+func TestOwnLinkedSymlinks(t *testing.T) {
+	for _, change := range []string{"a", "b"} {
+		b := newBed(t, func(d string) {
+			if err := os.Symlink("target", d+"/a"); err != nil {
+				t.Fatal(err)
+			}
+			for _, n := range []string{"/b", "/c"} {
+				if err := os.Link(d+"/a", d+n); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		for _, n := range []string{"a", "b", "c"} {
+			if a := b.stat(n); a.Nlink != 3 {
+				t.Errorf("%s has %d links", n, a.Nlink)
+			}
+		}
+		b.ok(b.unlink("c"))
+		b.ok(b.link(change, "d"))
+		b.ok(b.rename("a", "e", 0))
+		type shown struct {
+			links uint32
+			times [2]vfs.Timespec
+		}
+		live := map[string]shown{}
+		look := func(p string) shown {
+			a := b.stat(p)
+			return shown{a.Nlink, [2]vfs.Timespec{a.Mtime, a.Atime}}
+		}
+		for _, p := range []string{"b", "d", "e"} {
+			live[p] = look(p)
+		}
+		b.reopen()
+		for p, want := range live {
+			if got := look(p); got != want {
+				t.Errorf("%s: %+v after reopening, %+v before", p, got, want)
+			}
+		}
 	}
 }
