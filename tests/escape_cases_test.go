@@ -24,7 +24,6 @@ var (
 	absent   = outcome{"not-found", "ENOENT", "ENOENT"}
 	fine     = outcome{"ok…", "ok…", "ok…"}
 	notADir  = outcome{"not-directory", "ENOTDIR", "ENOTDIR"}
-	isADir   = outcome{"is-directory", "EISDIR", "EISDIR"}
 	tooLong  = outcome{"invalid-path", "ENAMETOOLONG", "ENAMETOOLONG"}
 	looping  = outcome{"invalid-path", "ELOOP", "ELOOP"}
 	notEmpty = outcome{"not-empty", "ENOTEMPTY", "ENOTEMPTY"}
