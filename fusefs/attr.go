@@ -69,9 +69,31 @@ func (r *rawFS) entry(q *request, e *vfs.Entry, out *fuse.EntryOut) {
 	fillAttr(&out.Attr, &e.Attr)
 }
 
+// outdated sees to a volatile file whose attributes show that others changed it
+// since its pages were read. With a volatile root the kernel does so itself.
+func (r *rawFS) outdated(id vfs.NodeID, a *vfs.Attr) {
+	if !a.Volatile || r.rootVolatile {
+		return
+	}
+	n, open := r.nodes.find(id)
+	if n == nil || !open {
+		return // the next open compares
+	}
+	n.mu.Lock()
+	p := printOf(a)
+	old := n.cached && n.print != p
+	n.print = p
+	n.mu.Unlock()
+	if old {
+		// Later: the kernel may hold the pages locked for a request that waits.
+		r.notify.enqueueLater(change{node: id}, changeData)
+	}
+}
+
 // attrOut answers q with attributes.
 func (r *rawFS) attrOut(q *request, node uint64, a *vfs.Attr, out *fuse.AttrOut) {
 	r.nodes.setVolatile(vfs.NodeID(node), a.Volatile)
+	r.outdated(vfs.NodeID(node), a)
 	if r.fresh(q) {
 		out.SetTimeout(r.timeout(a.Volatile))
 	}

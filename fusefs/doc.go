@@ -33,7 +33,10 @@
 // With a filesystem whose root is not volatile the kernel does not drop pages
 // by itself when it sees another size or time (explicit data cache control), so
 // that what was just written stays cached. With a volatile root (a directory
-// that others write to directly) it does.
+// that others write to directly) it does, at the price that a page which it drops
+// while a write to it is on its way may come back as it was before, and stay so
+// until attributes are asked for again. A volatile file below a root that is not
+// is compared here, when it is opened and when its attributes are asked for.
 //
 // The writeback cache is off: a capsule must read at once what was written on
 // the mount, so a write goes through. A shared writable mapping is the

@@ -34,6 +34,7 @@ func (r *rawFS) Statx(cancel <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxO
 		return status(err)
 	}
 	r.nodes.setVolatile(vfs.NodeID(in.NodeId), a.Volatile)
+	r.outdated(vfs.NodeID(in.NodeId), &a)
 	if r.fresh(ctx) {
 		out.SetTimeout(r.timeout(a.Volatile))
 	}

@@ -1,6 +1,7 @@
 package fusefs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +40,7 @@ func Mount(fs vfs.FS, mountpoint string, opt Options) (*Server, error) {
 		return nil, err
 	}
 	r := newRawFS(fs, opt)
-	root, err := fs.GetAttr(&request{caller: vfs.Caller{Origin: r.notify}}, vfs.RootID, nil)
+	root, err := rootAttr(&request{caller: vfs.Caller{Origin: r.notify}}, fs)
 	if err != nil {
 		return nil, fmt.Errorf("root of the filesystem: %w", err)
 	}
@@ -71,6 +72,29 @@ func Mount(fs vfs.FS, mountpoint string, opt Options) (*Server, error) {
 	go server.Serve()
 	return s, nil
 }
+
+// rootAttr returns the root's attributes as they are while somebody watches and
+// has looked into it: a filesystem may then tell of changes that it would
+// otherwise call volatile, and the kernel is told how to cache before it mounts.
+func rootAttr(ctx context.Context, fs vfs.FS) (vfs.Attr, error) {
+	defer fs.Watch(deaf{})()
+	if d, err := fs.OpenDir(ctx, vfs.RootID); err == nil {
+		_ = d.ReadDir(ctx, 0, func(vfs.DirEntry) bool { return false }) // who lists it later is told why it failed
+		if err := d.Close(); err != nil {
+			return vfs.Attr{}, err
+		}
+	}
+	return fs.GetAttr(ctx, vfs.RootID, nil)
+}
+
+// deaf is told of changes and has no use for them: nothing is mounted yet.
+type deaf struct{}
+
+// EntryChanged implements [vfs.Invalidator].
+func (deaf) EntryChanged(context.Context, vfs.NodeID, string) {}
+
+// NodeChanged implements [vfs.Invalidator].
+func (deaf) NodeChanged(context.Context, vfs.NodeID, bool) {}
 
 func mountOptions(r *rawFS) *fuse.MountOptions {
 	o := &fuse.MountOptions{

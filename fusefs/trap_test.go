@@ -23,7 +23,7 @@ import (
 // write them for the first time. What a write that has returned wrote, every
 // later read sees; the lower files' bytes stay.
 func TestPassthroughTrapAtOnce(t *testing.T) {
-	for _, fs := range []string{"overlay static"} {
+	for _, fs := range []string{"overlay", "overlay static"} {
 		t.Run(fs, func(t *testing.T) {
 			dirs := overlayDirs(t)
 			old := bytes.Repeat([]byte{0}, 3*4096)

@@ -58,6 +58,46 @@ func TestHostChangesShowInTime(t *testing.T) {
 	eventually(t, "removed", func() bool { l, _ := os.ReadDir(m.Mountpoint); return len(l) == 1 })
 }
 
+// A lower file with several names cannot be watched. What the host writes to it
+// shows in a file that stays open, too, once its attributes are asked for.
+func TestHostWritesToHardLink(t *testing.T) {
+	dirs := overlayDirs(t)
+	host := filepath.Join(lowerOf(dirs), "f")
+	if err := os.WriteFile(host, []byte("data 00"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(host, filepath.Join(lowerOf(dirs), "g")); err != nil {
+		t.Fatal(err)
+	}
+	c := serve.Config{FS: "overlay", Dirs: dirs}
+	c.Options.VolatileTimeout = 50 * time.Millisecond
+	m := serve.Start(t, c)
+	open, err := os.Open(filepath.Join(m.Mountpoint, "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	shows := func(want string) func() bool {
+		return func() bool {
+			fi, err := open.Stat()
+			buf := make([]byte, 100)
+			n, _ := open.ReadAt(buf, 0)
+			return err == nil && string(buf[:n]) == want && fi.Size() == int64(len(want))
+		}
+	}
+	eventually(t, "at first", shows("data 00"))
+	for i := range 10 {
+		want := fmt.Sprintf("data %02d", i+1) // of the same size
+		if i%3 == 2 {
+			want += " and more"
+		}
+		if err := os.WriteFile(host, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, want, shows(want))
+	}
+}
+
 // What is stored through a shared mapping is beside the mount after msync, and
 // after munmap and close; with passthrough at once.
 func TestSharedMapping(t *testing.T) {
