@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -114,7 +115,12 @@ func child(text string, makers map[string]Maker) error {
 	// The test is over or dead: leave nothing behind.
 	var errs []error
 	for _, m := range s.mounts {
-		if err := m.Unmount(); err != nil {
+		// A mount namespace that another test made meanwhile may hold a copy,
+		// which keeps the connection up.
+		copied := time.AfterFunc(5*time.Second, func() { m.Abort() })
+		err := m.Unmount()
+		copied.Stop()
+		if err != nil {
 			errs = append(errs, err, m.UnmountLazy(), m.Abort(), m.Wait(context.Background()))
 		}
 		if st := m.Stats(); st.Panics > 0 || st.Handles > 0 || st.Nodes > 0 {
