@@ -4,7 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"strconv"
+	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/astridfs/astridfs/fusefs"
 	"github.com/astridfs/astridfs/session/fault"
@@ -41,7 +46,7 @@ func Recover(st *store.Store) ([]Recovered, error) {
 		if err != nil || disk.File.ID != m.ID {
 			continue // another state directory's
 		}
-		l, err := disk.Lock("recover")
+		l, err := lockDead(disk)
 		if errors.Is(err, store.ErrLocked) || errors.Is(err, fs.ErrNotExist) {
 			continue // alive
 		}
@@ -54,6 +59,43 @@ func Recover(st *store.Store) ([]Recovered, error) {
 		errs = append(errs, err, l.Unlock())
 	}
 	return all, errors.Join(errs...)
+}
+
+// lockDead takes the lock of a session whose owner may be just dying, which it
+// waits for: a thread that waits for the disk (the audit log's, say) holds up
+// the end of its process, and the lock's with it.
+func lockDead(disk *store.Session) (*store.Lock, error) {
+	for deadline := time.Now().Add(dying); ; time.Sleep(10 * time.Millisecond) {
+		l, err := disk.Lock("recover")
+		if !errors.Is(err, store.ErrLocked) || !killed(disk.Holder().PID) || time.Now().After(deadline) {
+			return l, err
+		}
+	}
+}
+
+// killed tells whether a process has ended but for some of its threads, or will
+// as soon as it runs: its SIGKILL is pending.
+func killed(pid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if pid == 0 || err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(status)) {
+		key, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch key {
+		case "State":
+			if strings.HasPrefix(value, "Z") || strings.HasPrefix(value, "X") {
+				return true
+			}
+		case "SigPnd", "ShdPnd":
+			mask, err := strconv.ParseUint(value, 16, 64)
+			if err == nil && mask&(1<<(unix.SIGKILL-1)) != 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // dying is how long a killed owner may take to be gone after its lock is free:
