@@ -128,7 +128,14 @@ func (m *LayerMount) Wait(ctx context.Context) error {
 	if m.srv.Wait(ctx) == nil {
 		return m.close()
 	}
-	err := m.unmount(time.Now().Add(grace))
+	unmounted := make(chan error, 1) // takes one
+	go func() { unmounted <- m.unmount(time.Now().Add(grace)) }()
+	var err error
+	select {
+	case err = <-unmounted:
+	case <-time.After(grace + leaving):
+		// Out of the tree; another mount namespace has a copy.
+	}
 	for _, last := range []func() error{nil, m.srv.Abort} {
 		if last != nil {
 			err = errors.Join(err, last())
