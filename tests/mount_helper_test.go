@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -232,5 +233,87 @@ func TestMountHelperForeground(t *testing.T) {
 	}
 	if mounted(mnt) {
 		t.Error("the mount is still there")
+	}
+}
+
+// An ordinary user mounts a session and layers alone by fusermount3, with marks
+// in the "user." namespace, and unmounts.
+func TestMountsOfAnOrdinaryUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // every other test is one
+	}
+	const user = 65534
+	dir, err := os.MkdirTemp("", "astridfs-user-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, m := range []string{"m1", "m2"} {
+			if mounted(filepath.Join(dir, m)) {
+				t.Errorf("%s is still mounted", m)
+				unix.Unmount(filepath.Join(dir, m), unix.MNT_DETACH)
+			}
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chown(dir, user, user)); err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"astridfs", "mount.fuse.astridfs"} {
+		if err := os.WriteFile(filepath.Join(dir, name), program, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Tests of other packages that let users mount wait for the lock.
+	dev, err := os.Open("/dev/fuse")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	if err := unix.Flock(int(dev.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	info, err := dev.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := os.Chmod("/dev/fuse", info.Mode().Perm()); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := os.Chmod("/dev/fuse", 0o666); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("bash", "-euo", "pipefail", "-c", `
+		mkdir -p low/dir up work ws/dir m1 m2
+		echo old | tee low/f low/dir/f low/gone ws/f ws/dir/f > /dev/null
+		./mount.fuse.astridfs none m1 -o lowerdir=low,upperdir=up,workdir=work
+		./astridfs mount --session s ws m2
+		for m in m1 m2; do
+			grep " $PWD/$m fuse.astridfs rw,nosuid,nodev" /proc/mounts > /dev/null
+			echo new >> $m/f; mv $m/dir $m/moved; test "$(cat $m/f $m/moved/f)" = $'old\nnew\nold'
+		done
+		rm m1/gone
+		test "$(stat -c '%F %t:%T' up/gone)" = 'character special file 0:0'
+		getfattr --only-values -n user.overlay.redirect up/moved | grep -qx /dir
+		test "$(cat low/f ws/f)" = $'old\nold'
+		./astridfs status s | grep -q moved
+		fusermount3 -u m1
+		./astridfs unmount m2
+		./astridfs commit s > /dev/null
+		test "$(cat ws/f ws/moved/f)" = $'old\nnew\nold'
+		! ./mount.fuse.astridfs none m1 -o lowerdir=low,allow_other 2> err || { fusermount3 -u m1; grep -qx user_allow_other /etc/fuse.conf; }`)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "HOME="+dir, "TMPDIR="+dir, "ASTRIDFS_STATE_DIR="+filepath.Join(dir, "state"))
+	cmd.SysProcAttr = &unix.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
