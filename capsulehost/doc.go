@@ -13,8 +13,10 @@
 //
 // A core module: the interface astrid:fs@1.0.0 ([corefs]) and WASI preview1
 // ([wasip1]), both on the view of its run. A component (package component): the
-// same astrid:fs; other interfaces of Astrid link, and each call of them is
-// answered that it is denied. Anything else is refused when it is compiled.
+// same astrid:fs, and WASI 0.2 on what preview1 is (package wasihost); sys, kv
+// and ipc of Astrid (package astridhost). Other interfaces of Astrid, and WASI's
+// sockets and http, link, and each call of them is answered that it is denied.
+// Anything else is refused when it is compiled.
 //
 // # What a guest can do to the host
 //

@@ -32,6 +32,11 @@
 // for /home/x, as it knows preopened directories by names without the slash;
 // ./tmp/x and /workspace/tmp/x are what they say. Go looks at PWD; [Environ] sets it to /workspace where it is missing.
 //
+// # Other editions
+//
+// [Ops] are the same calls without preview1's memory layouts and with Go's
+// types, for an edge of another edition of WASI.
+//
 // # Paths
 //
 // A path is resolved by [vfs.Walk] and confined to the directory descriptor it
