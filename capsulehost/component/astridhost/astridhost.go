@@ -118,8 +118,12 @@ func failure(i uint64) abi.Value { return abi.Err(abi.Value{Num: i}) }
 // Interfaces returns the interfaces for a component.Set.
 func Interfaces() []*component.Interface {
 	drops := map[string]func(context.Context, uint32){
-		"pollable":     func(ctx context.Context, rep uint32) { wasihost.From(ctx).DropPollable(ctx, rep) },
-		"subscription": func(ctx context.Context, rep uint32) { from(ctx).subs[rep-1] = nil },
+		"pollable": func(ctx context.Context, rep uint32) { wasihost.From(ctx).DropPollable(ctx, rep) },
+		"subscription": func(ctx context.Context, rep uint32) {
+			if rep > 0 {
+				from(ctx).subs[rep-1] = nil
+			}
+		},
 	}
 	return []*component.Interface{
 		{Name: "astrid:sys/host@1.0.0", Funcs: sysFuncs(), Drops: drops},

@@ -8,6 +8,7 @@ import (
 	"github.com/astridfs/astridfs/capsulehost/component"
 	"github.com/astridfs/astridfs/capsulehost/component/abi"
 	"github.com/astridfs/astridfs/capsulehost/component/wasihost"
+	"github.com/astridfs/astridfs/capsulehost/guest"
 	"github.com/astridfs/astridfs/capsulehost/manifest"
 )
 
@@ -80,7 +81,12 @@ func ipcFuncs() map[string]component.HostFunc {
 	}
 }
 
-func (c *call) subscription() *subscription { return c.in.subs[c.Args[0].Num-1] }
+func (c *call) subscription() *subscription {
+	if c.Args[0].Num == 0 { // which an interface that is denied may have answered
+		guest.Trap("a handle of nothing")
+	}
+	return c.in.subs[c.Args[0].Num-1]
+}
 
 // take answers everything that a subscription has, as an envelope.
 func (c *call) take() abi.Value {

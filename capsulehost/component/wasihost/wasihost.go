@@ -80,11 +80,20 @@ func (in *Instance) add(v any) uint32 {
 }
 
 // entry returns what a representation stands for. A handle of the component
-// model is one of the right type, so that anything else is a fault of the host.
-func entry[T any](in *Instance, rep uint64) T { return in.entries[rep-1].(T) }
+// model is one of the right type. An interface that is denied may have answered
+// one of nothing, which traps.
+func entry[T any](in *Instance, rep uint64) T {
+	if rep == 0 {
+		guest.Trap("a handle of nothing")
+	}
+	return in.entries[rep-1].(T)
+}
 
 // drop forgets an entry and lets go of its descriptor.
 func (in *Instance) drop(ctx context.Context, rep uint32) {
+	if rep == 0 {
+		return
+	}
 	v := in.entries[rep-1]
 	in.entries[rep-1] = nil
 	in.free = append(in.free, rep)
@@ -179,6 +188,10 @@ func drops() map[string]func(context.Context, uint32) {
 	return map[string]func(context.Context, uint32){
 		"error": entry, "pollable": entry, "input-stream": entry, "output-stream": entry,
 		"directory-entry-stream": entry, "terminal-input": entry, "terminal-output": entry,
-		"descriptor": func(ctx context.Context, rep uint32) { From(ctx).closeFD(ctx, rep) },
+		"descriptor": func(ctx context.Context, rep uint32) {
+			if !isStd(rep) {
+				From(ctx).closeFD(ctx, rep)
+			}
+		},
 	}
 }

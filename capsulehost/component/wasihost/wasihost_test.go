@@ -13,6 +13,7 @@ import (
 
 	"github.com/astridfs/astridfs/capsulehost/component"
 	"github.com/astridfs/astridfs/capsulehost/component/abi"
+	fault "github.com/astridfs/astridfs/capsulehost/guest"
 	"github.com/astridfs/astridfs/capsulehost/view"
 	"github.com/astridfs/astridfs/capsulehost/wasip1"
 	"github.com/astridfs/astridfs/vfs"
@@ -39,7 +40,7 @@ func (r readOnly) Check(_, path string, want vfs.Access) error {
 	return nil
 }
 
-func newGuest(t *testing.T, c wasip1.Config) *caller {
+func newCaller(t *testing.T, c wasip1.Config) *caller {
 	t.Helper()
 	g := &caller{t: t, dir: t.TempDir(), funcs: map[string]component.HostFunc{}, drops: drops()}
 	fs, err := hostfs.Open(g.dir, hostfs.Options{})
@@ -113,7 +114,7 @@ func (g *caller) holds(path, want string) {
 }
 
 func TestFiles(t *testing.T) {
-	g := newGuest(t, wasip1.Config{})
+	g := newCaller(t, wasip1.Config{})
 	f := g.open("", "f", openCreate|openExclusive, descRead|descWrite)
 	g.open("exist", "f", openCreate|openExclusive, descWrite)
 	g.open("no-entry", "none", 0, descRead)
@@ -212,7 +213,7 @@ const (
 
 // TestFileStreams reads and writes by streams, which outlive their descriptor.
 func TestFileStreams(t *testing.T) {
-	g := newGuest(t, wasip1.Config{})
+	g := newCaller(t, wasip1.Config{})
 	f := g.open("", "f", openCreate, descRead|descWrite)
 	w := g.file("", "write-via-stream", f, num(3))
 	a := g.file("", "append-via-stream", f)
@@ -277,7 +278,7 @@ func TestStdio(t *testing.T) {
 	pr, pw := io.Pipe()
 	defer pw.Close()
 	var stdout bytes.Buffer
-	g := newGuest(t, wasip1.Config{Stdin: pr, Stdout: &stdout, Args: []string{"prog", "a b"}, Env: []string{"A=1=2", "B="}})
+	g := newCaller(t, wasip1.Config{Stdin: pr, Stdout: &stdout, Args: []string{"prog", "a b"}, Env: []string{"A=1=2", "B="}})
 	stdin := g.call("cli/stdin get-stdin")
 	if v := g.call(in+"read", stdin, num(10)); v.Num != 0 || len(v.Payload().Bytes()) != 0 {
 		t.Errorf("before anything came %v", v)
@@ -339,5 +340,28 @@ func TestCodes(t *testing.T) {
 	}
 	if codeNames[codeOf(wasip1.EIO)] != "io" || codeNames[codeOf(wasip1.EXDEV)] != "cross-device" || codeNames[codeOf(wasip1.ENOTDIR)] != "not-directory" {
 		t.Error("the numbers of the codes are shifted")
+	}
+}
+
+// TestNothing uses a handle that stands for nothing, as a denied interface may
+// answer one: the guest is trapped, or nothing is done.
+func TestNothing(t *testing.T) {
+	g := newCaller(t, wasip1.Config{Stdin: strings.NewReader("x")})
+	for _, drop := range g.drops {
+		drop(g.ctx, 0)
+	}
+	for _, f := range []string{"io/poll [method]pollable.block", in + "subscribe", out + "flush", "io/error [method]error.to-debug-string"} {
+		func() {
+			defer func() {
+				if _, ok := recover().(*fault.Fault); !ok {
+					t.Errorf("%s: no trap", f)
+				}
+			}()
+			g.call(f, num(0), num(1))
+		}()
+	}
+	g.file("bad-descriptor", "stat", num(0))
+	if v := g.call(in+"blocking-read", g.call("cli/stdin get-stdin"), num(1)); string(v.Payload().Bytes()) != "x" {
+		t.Errorf("standard input: %v", v)
 	}
 }
