@@ -130,7 +130,7 @@ func (l *Log) start() error {
 	l.nextSeq, l.written, l.synced = last.seq+1, last.seq, last.seq
 	go l.write()
 	r := Record{Op: OpStart, Outcome: Allowed, Key: hex.EncodeToString(pub), Actor: self()}
-	if err := l.Append(r, true); err != nil {
+	if err := l.Append(r, false); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	return nil

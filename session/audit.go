@@ -20,8 +20,8 @@ import (
 	"github.com/astridfs/astridfs/session/store"
 )
 
-// What is recorded of a session besides the calls of its filesystems. A begin is
-// durable before anything is done.
+// What is recorded of a session besides the calls of its filesystems. That a
+// commit or discard begins is durable before anything is done.
 const (
 	opMount        = "mount"
 	opUnmounted    = "unmount"
@@ -273,7 +273,7 @@ func (a *audit) stepwise(ctx context.Context, begin, step, end string, sink Step
 // run records a run: that it begins, and how it ended.
 func (a *audit) run(ctx context.Context, capsule string, req *RunRequest, do func() (RunResult, error)) (RunResult, error) {
 	who := auditlog.Actor{Capsule: capsule, Principal: req.Principal}
-	if err := a.event(ctx, auditlog.Record{Op: opRunBegin, Actor: who, To: req.Name}, nil, true); err != nil {
+	if err := a.event(ctx, auditlog.Record{Op: opRunBegin, Actor: who, To: req.Name}, nil, false); err != nil {
 		return RunResult{}, err
 	}
 	res, err := do()
@@ -285,7 +285,7 @@ func (a *audit) run(ctx context.Context, capsule string, req *RunRequest, do fun
 	default:
 		rec.Flags = res.Outcome
 	}
-	return res, errors.Join(err, a.event(ctx, rec, err, true))
+	return res, errors.Join(err, a.event(ctx, rec, err, false))
 }
 
 // removed records that the session is removed, for a log that is kept.

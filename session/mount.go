@@ -72,11 +72,11 @@ func (o *Owner) Mount(opt MountOptions) error {
 		return err
 	}
 	ctx := context.Background()
-	if err := o.audit.event(ctx, mountRecord(opMount, opt), nil, true); err != nil {
+	if err := o.audit.event(ctx, mountRecord(opMount, opt), nil, false); err != nil {
 		return err
 	}
 	if err = o.mount(fs, opt); err != nil {
-		return errors.Join(err, o.audit.event(ctx, mountRecord(opUnmounted, opt), err, true))
+		return errors.Join(err, o.audit.event(ctx, mountRecord(opUnmounted, opt), err, false))
 	}
 	return nil
 }
@@ -174,7 +174,7 @@ func (o *Owner) view(opt MountOptions) (vfs.FS, error) {
 func (o *Owner) Wait(ctx context.Context) error {
 	by, err := o.wait(ctx)
 	ctx = withPeer(context.WithoutCancel(ctx), by)
-	return errors.Join(err, o.audit.event(ctx, mountRecord(opUnmounted, o.mounted.opt), err, true))
+	return errors.Join(err, o.audit.event(ctx, mountRecord(opUnmounted, o.mounted.opt), err, false))
 }
 
 // wait is Wait; it returns who asked for the end, too.
