@@ -41,7 +41,7 @@ func TestPosix(t *testing.T) {
 		runPosix(t, dir, nil)
 		return
 	}
-	for _, fs := range []string{"hostfs", "stable", "overlay", "overlay static"} {
+	for _, fs := range []string{"hostfs", "stable", "overlay"} {
 		for _, pass := range []bool{true, false} {
 			name := fs
 			if !pass {

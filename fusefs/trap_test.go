@@ -27,7 +27,7 @@ func TestPassthroughTrapAtOnce(t *testing.T) {
 		t.Run(fs, func(t *testing.T) {
 			dirs := overlayDirs(t)
 			old := bytes.Repeat([]byte{0}, 3*4096)
-			const files = 30
+			const files = 16
 			for i := range files {
 				if err := os.WriteFile(filepath.Join(lowerOf(dirs), strconv.Itoa(i)), old, 0o644); err != nil {
 					t.Fatal(err)
