@@ -119,3 +119,27 @@ func BenchmarkHiddenLookup(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkGetAttr looks at many nodes in turn, longer than a look at the rules
+// is good for.
+func BenchmarkGetAttr(b *testing.B) {
+	benchFS(b, func(b *testing.B, fs vfs.FS, dir vfs.NodeID) {
+		ctx := context.Background()
+		var nodes []vfs.NodeID
+		for i := range 1000 {
+			e, err := fs.Lookup(ctx, dir, fmt.Sprint("file", i))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer fs.Forget(e.Node, 1)
+			nodes = append(nodes, e.Node)
+		}
+		i := 0
+		for b.Loop() {
+			if _, err := fs.GetAttr(ctx, nodes[i%len(nodes)], nil); err != nil {
+				b.Fatal(err)
+			}
+			i++
+		}
+	})
+}

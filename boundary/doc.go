@@ -51,7 +51,9 @@
 // looked at within [Options].Revalidate; when one has changed, the new rules
 // apply at once, and watchers are told of every entry that came to be hidden or
 // visible. Open files can be read and written on: they were visible when they
-// were opened.
+// were opened. While there is no rule at all, what was found visible is not
+// looked at again before something is looked up in a directory whose file is new,
+// or the filesystem below tells of that file.
 //
 // # What is not hidden
 //

@@ -20,7 +20,7 @@ import (
 // examined anew.
 const (
 	dirSlots  = 1 << 12
-	nodeSlots = 1 << 13
+	nodeSlots = 1 << 16
 )
 
 // rules is what is known while no ignore file changes. When one does, a new
@@ -31,6 +31,7 @@ type rules struct {
 	dirs  [dirSlots]atomic.Pointer[dirState]
 	nodes [nodeSlots]atomic.Uint64 // visible nodes that are no ignore files
 	since atomic.Int64             // now when nodes was empty
+	known atomic.Int64             // the number of files
 
 	links linkIndex
 
@@ -42,6 +43,7 @@ type rules struct {
 func newRules(now int64, files map[string]*ignore.List) *rules {
 	r := &rules{started: vfs.TimespecOf(time.Now().Add(-settle)), files: files}
 	r.since.Store(now)
+	r.known.Store(int64(len(files)))
 	r.links.busy = make(chan struct{}, 1)
 	return r
 }
@@ -60,6 +62,7 @@ func (r *rules) found(path string, l *ignore.List) {
 	} else {
 		r.files[path] = l
 	}
+	r.known.Store(int64(len(r.files)))
 }
 
 // moved takes note that what was at from is at to now; what was at to is at from
@@ -148,6 +151,9 @@ func (f *FS) verified(r *rules, node vfs.NodeID) bool {
 	now, since := f.now(), r.since.Load()
 	if f.isFresh(since, now) {
 		return true
+	}
+	if f.deny == nil && r.known.Load() == 0 && since >= f.expired.Load() {
+		return true // there is nothing to hide it; what is new is found by its directory
 	}
 	if r.since.CompareAndSwap(since, now) {
 		r.forgetNodes()
