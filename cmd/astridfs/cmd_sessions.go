@@ -64,7 +64,8 @@ copy of it stays, for: astridfs audit show --dir DIR`,
 			{
 				Name: "prune", Usage: "delete the sessions that hold no changes, and those whose workspace is gone",
 				Description: `Sessions in use are left alone. Of a session whose workspace is gone the changes
-go with it, so --force is needed for these.`,
+go with it, so --force is needed for these. Audit logs go with their sessions;
+sessions remove --keep-audit keeps one.`,
 				Flags: []cli.Flag{
 					&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "also those whose workspace is gone"},
 					&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "only tell which"},
