@@ -130,7 +130,8 @@ func (l *Log) start() error {
 	l.nextSeq, l.written, l.synced = last.seq+1, last.seq, last.seq
 	go l.write()
 	r := Record{Op: OpStart, Outcome: Allowed, Key: hex.EncodeToString(pub), Actor: self()}
-	if err := l.Append(r, false); err != nil {
+	// Whoever opens a new log may rely on it from now on, also after a crash.
+	if err := l.Append(r, last.seq == 0); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	return nil
