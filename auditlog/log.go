@@ -122,6 +122,11 @@ func (l *Log) start() error {
 	if l.file, err = os.OpenFile(l.path(name), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600); err != nil {
 		return fmt.Errorf("audit log: %w", err)
 	}
+	if last.seq == 0 {
+		if err := unix.Fsync(int(l.dir.Fd())); err != nil {
+			return fmt.Errorf("audit log: %w", err)
+		}
+	}
 	st, err := l.file.Stat()
 	if err != nil {
 		return fmt.Errorf("audit log: %w", err)
