@@ -120,8 +120,10 @@ func TestReload(t *testing.T) {
 		if err := os.Remove(filepath.Join(v.host, ".astridignore")); err != nil {
 			v.Fatal(err)
 		}
+		// Over an overlay, which is told of the host's edits, the file may have
+		// been read again already.
 		stale, err := v.b.Stale(v.ctx)
-		if err != nil || !stale {
+		if err != nil || !stale && !v.ov {
 			v.Errorf("Stale: %v, %v", stale, err)
 		}
 		if err := v.b.Reload(v.ctx); err != nil {

@@ -160,16 +160,11 @@ func (fs *FS) fillCopy(ctx context.Context, n *node, c *copied, src *source, lim
 	if err := fs.ly.setIno(fd, name, n.ino.Load()); err != nil {
 		return err
 	}
-	if n.typ != unix.S_IFDIR {
-		if err := fs.markOriginOf(c, src.dirfd); err != nil {
-			return err
-		}
-	}
 	if n.typ != unix.S_IFDIR && c.attr.Nlink > 1 {
 		if c.idx = idx; c.idx == "" {
 			c.idx = fs.indexName(c.low, src.dirfd, c.from, &c.attr, c.id)
 		}
-		if err := fs.markIndexed(c, adj); err != nil {
+		if err := fs.markIndexed(c, src.dirfd, adj); err != nil {
 			return err
 		}
 	}
@@ -179,29 +174,14 @@ func (fs *FS) fillCopy(ctx context.Context, n *node, c *copied, src *source, lim
 	return nil
 }
 
-// markOriginOf has the copy carry what the kernel's own copies do, from which it
-// tells the inode number to show. Without, a kernel mount of the layers would
-// also find nothing remarkable in the directory and take its impure mark away.
-func (fs *FS) markOriginOf(c *copied, dirfd int) error {
-	if !fs.ly.privileged {
-		return nil // a mount that could use it needs the same privilege
-	}
-	fb := fs.kernelHandle(c.low, dirfd, c.from, c.id)
-	if fb == nil {
-		return nil
-	}
-	fd, name := c.target(fs)
-	err := fs.ly.set(fd, name, markOrigin, string(fb))
-	if absent(err) {
-		return nil // no such marks on an object of this type
-	}
-	return err
-}
-
-// markIndexed has the copy carry its index name and the link count, which are
-// the same for all names. An object that cannot carry marks is not indexed: its
-// other names stay the lower file.
-func (fs *FS) markIndexed(c *copied, adj int32) error {
+// markIndexed has the copy carry its index name, the kernel's origin and the
+// link count, which are the same for all names. An object that cannot carry
+// marks is not indexed: its other names stay the lower file.
+//
+// A copy of a file with one name carries no origin: a commit of a part may have
+// the lower file show under another name, beside the copy, and the kernel would
+// take the two for one.
+func (fs *FS) markIndexed(c *copied, dirfd int, adj int32) error {
 	fd, name := c.target(fs)
 	err := fs.ly.set(fd, name, markIndex, c.idx)
 	if err == syscall.EPERM || err == syscall.EOPNOTSUPP {
@@ -210,6 +190,11 @@ func (fs *FS) markIndexed(c *copied, adj int32) error {
 	}
 	if err != nil {
 		return err
+	}
+	if fb := fs.kernelHandle(c.low, dirfd, c.from, c.id); fb != nil {
+		if err := fs.ly.set(fd, name, markOrigin, string(fb)); err != nil {
+			return err
+		}
 	}
 	return fs.ly.set(fd, name, markNlink, nlinkMark('L', adj))
 }

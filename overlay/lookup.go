@@ -378,8 +378,15 @@ func (fs *FS) findUpper(p *node, up *at.Dir, fd int, name string, f *found) (boo
 		}
 	}
 	if has&(hasIno|hasOrigin) != 0 {
-		if f.ino, err = fs.shownIno(fd, name, f.ino); err != nil {
+		own := f.ino
+		if f.ino, err = fs.shownIno(fd, name, own); err != nil {
 			return false, err
+		}
+		if f.ino != own && !p.d.impure.Load() {
+			// A kernel mount has taken the mark away from the directory, because
+			// it found nothing there that it would show another number of.
+			// Listings have to agree with lookups.
+			p.d.impure.Store(true)
 		}
 	}
 	if !a.IsDir() {
