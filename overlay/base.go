@@ -252,6 +252,13 @@ func (l *baseLog) load() (*baseTree, error) {
 	return tree, nil
 }
 
+// length returns how many bytes have been recorded until now.
+func (l *baseLog) length() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.size
+}
+
 // sync makes what was appended outlive a crash of the machine.
 func (l *baseLog) sync() error {
 	if err := unix.Fdatasync(l.fd); err != nil {

@@ -17,6 +17,9 @@ func (w *walk) judged(c *cover) bool {
 // which it was changed.
 func (w *walk) recorded(origin string, c *cover) *fingerprint {
 	p := w.base.get(origin)
+	if p == nil && c.exists() && w.reload() {
+		p = w.base.get(origin)
+	}
 	if p != nil || !c.exists() || c.isDir() || c.attr.Nlink < 2 {
 		return p
 	}
@@ -33,6 +36,23 @@ func (w *walk) recorded(origin string, c *cover) *fingerprint {
 	return nil
 }
 
+// reload reads the fingerprints again if there are more by now, and tells
+// whether it did: what somebody changes for the first time while the change set
+// is made is recorded after they were read. Should that fail, the older ones
+// stand, which can only make a conflict of it.
+func (w *walk) reload() bool {
+	n := w.fs.log.length()
+	if n == w.baseLength {
+		return false
+	}
+	tree, err := w.fs.log.load()
+	if err != nil {
+		return false
+	}
+	w.base, w.inodes, w.baseLength = tree, nil, n
+	return true
+}
+
 // conflict compares what an upper object covers now with what it covered when
 // the overlay diverged. diff is how the two differ now: where they agree, there
 // is nothing that a commit could overwrite.
@@ -40,6 +60,14 @@ func (w *walk) conflict(o *object, diff What) Conflict {
 	if !w.judged(&o.low) {
 		return NoConflict
 	}
+	found := w.conflictOf(o, diff)
+	if found != NoConflict && w.reload() {
+		found = w.conflictOf(o, diff)
+	}
+	return found
+}
+
+func (w *walk) conflictOf(o *object, diff What) Conflict {
 	c := &o.low
 	p := w.recorded(o.origin, c)
 	switch {

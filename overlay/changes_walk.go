@@ -10,15 +10,16 @@ import (
 
 // walk makes the change set. It is for one goroutine.
 type walk struct {
-	ctx    context.Context
-	fs     *FS
-	opt    ChangesOptions
-	sel    selection
-	choice *choice // of a commit, in place of sel
-	survey *survey
-	base   *baseTree               // nil if nothing is recorded
-	inodes map[uint64]*fingerprint // in base by inode number; nil before it is needed
-	emit   func(Change) error
+	ctx        context.Context
+	fs         *FS
+	opt        ChangesOptions
+	sel        selection
+	choice     *choice // of a commit, in place of sel
+	survey     *survey
+	base       *baseTree               // nil if nothing is recorded
+	baseLength int64                   // of the log when base was read, or a little less
+	inodes     map[uint64]*fingerprint // in base by inode number; nil before it is needed
+	emit       func(Change) error
 }
 
 func (fs *FS) newWalk(ctx context.Context, opt ChangesOptions) (*walk, error) {
@@ -31,6 +32,7 @@ func (fs *FS) newWalk(ctx context.Context, opt ChangesOptions) (*walk, error) {
 		return nil, err
 	}
 	if fs.log != nil {
+		w.baseLength = fs.log.length()
 		if w.base, err = fs.log.load(); err != nil {
 			return nil, err
 		}
