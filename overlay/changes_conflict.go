@@ -41,6 +41,9 @@ func (w *walk) recorded(origin string, c *cover) *fingerprint {
 // is made is recorded after they were read. Should that fail, the older ones
 // stand, which can only make a conflict of it.
 func (w *walk) reload() bool {
+	if w.settled {
+		return false
+	}
 	n := w.fs.log.length()
 	if n == w.baseLength {
 		return false

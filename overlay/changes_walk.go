@@ -18,6 +18,7 @@ type walk struct {
 	survey     *survey
 	base       *baseTree               // nil if nothing is recorded
 	baseLength int64                   // of the log when base was read, or a little less
+	settled    bool                    // a commit has begun, which records what it does itself
 	inodes     map[uint64]*fingerprint // in base by inode number; nil before it is needed
 	emit       func(Change) error
 }

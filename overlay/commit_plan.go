@@ -43,6 +43,8 @@ func (c *commit) plan() error {
 		out.close()
 		again = len(out.paths) != before
 	}
+	c.walk.settled = true
+	c.base = c.walk.base // read again, perhaps
 	c.progress.Total = len(c.report.Steps)
 	if len(conflicts) > 0 && !c.opt.Force {
 		c.report = Report{}
