@@ -18,7 +18,7 @@ import (
 // Afterwards the live view, an overlay opened anew and the kernel show the same
 // tree, and nothing is left over.
 func TestStress(t *testing.T) {
-	seconds := time.Second
+	seconds := 100 * time.Millisecond
 	if s := os.Getenv("ASTRIDFS_STRESS"); s != "" {
 		d, err := time.ParseDuration(s)
 		if err != nil {
