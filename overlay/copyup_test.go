@@ -2,6 +2,7 @@ package overlay_test
 
 import (
 	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -134,6 +135,43 @@ func TestHardLinksStayOneFile(t *testing.T) {
 	b.ok(b.unlink("four"))
 	if l, _ := os.ReadDir(b.opt.Work + "/index"); len(l) != 0 {
 		t.Errorf("the index still holds %v", l)
+	}
+}
+
+// TestLastNameOfACopy has the name go that a file with several names was copied
+// up by. The one that is left leads to the same node, and its removal leaves an
+// open file readable.
+func TestLastNameOfACopy(t *testing.T) {
+	b := newBed(t, func(dir string) {
+		put(t, filepath.Join(dir, "a"), "data")
+		if err := os.Link(filepath.Join(dir, "a"), filepath.Join(dir, "b")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	f, err := b.open("a", unix.O_RDWR, 0)
+	b.ok(err)
+	defer f.close()
+	_, err = f.pwrite([]byte("D"), 0)
+	b.ok(err)
+	ino := b.stat("a").Ino
+	b.ok(b.unlink("a"))
+	if a := b.stat("b"); a.Ino != ino || a.Nlink != 1 {
+		t.Errorf("b has inode %d and %d links, want %d and 1", a.Ino, a.Nlink, ino)
+	}
+	var node vfs.NodeID
+	b.ok(b.node("b", func(e vfs.Entry) error { node = e.Node; return nil }))
+	if h := f.(viewFile).h; h.Node() != node {
+		t.Errorf("b is node %d, the open file is %d", node, h.Node())
+	}
+	b.ok(b.unlink("b"))
+	buf := make([]byte, 8)
+	n, err := f.pread(buf, 0)
+	b.ok(err)
+	if string(buf[:n]) != "Data" {
+		t.Errorf("read %q", buf[:n])
+	}
+	if a, err := f.fstat(); err != nil || a.Nlink != 0 {
+		t.Errorf("fstat: %d links, %v", a.Nlink, err)
 	}
 }
 

@@ -86,6 +86,7 @@ func (fs *FS) linkIn(n, p *node, name string) (vfs.Attr, error) {
 		return vfs.Attr{}, err
 	}
 	defer s.release()
+	n.changed.Store(true) // who found it with one name knows better now
 	err = fs.linkOnDisk(s, fd, name, white)
 	if err == syscall.EEXIST && !white {
 		// A stray whiteout, see makeIn.
@@ -107,10 +108,7 @@ func (fs *FS) linkIn(n, p *node, name string) (vfs.Attr, error) {
 	if old := p.d.kids[name]; old != nil && old != n && old.tryRef() {
 		stale = old
 	}
-	if p.d.kids == nil {
-		p.d.kids = make(map[string]*node)
-	}
-	p.d.kids[name] = n
+	p.d.setKidLocked(name, n)
 	p.d.kmu.Unlock()
 	p.ref()
 	n.addLinkLocked(link{parent: p, name: name, inUpper: true})

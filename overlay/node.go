@@ -24,7 +24,7 @@ type node struct {
 	pins    atomic.Int32  // handles whose descriptor the kernel uses directly
 	queued  atomic.Bool   // in its shard's queue of idle nodes
 	used    atomic.Bool   // since it was last looked at there
-	changed atomic.Bool   // copied up, or marked on disk, since it came into memory
+	changed atomic.Bool   // copied up, linked, or marked on disk, since it came into memory
 	ino     atomic.Uint64 // st_ino shown; changed by a refresh alone
 	suid    atomic.Bool   // setuid or setgid was seen on the regular file
 
@@ -114,6 +114,14 @@ func (d *dirState) kid(name string) *node {
 		return c
 	}
 	return nil
+}
+
+// setKidLocked enters n as name. d.kmu is held.
+func (d *dirState) setKidLocked(name string, n *node) {
+	if d.kids == nil {
+		d.kids = make(map[string]*node)
+	}
+	d.kids[name] = n
 }
 
 // addLinkLocked records a name of n; n.mu is held exclusively and the caller

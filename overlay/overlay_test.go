@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -415,5 +416,37 @@ func TestManyWithoutNames(t *testing.T) {
 	}
 	if l, err := os.ReadDir(b.opt.Work + "/work"); err != nil || len(l) > 1 { // the whiteout
 		t.Errorf("left in the work directory: %d, %v", len(l), err)
+	}
+}
+
+// TestRenameOverDirectoryThatGoes has the directory that a rename is to replace
+// removed after the rename has found it.
+func TestRenameOverDirectoryThatGoes(t *testing.T) {
+	var rmdir func()
+	b := newBed(t, func(dir string) { put(t, filepath.Join(dir, "under/old"), "") }, func(o *overlay.Options) {
+		o.SetStep(func(s string) {
+			if s == "rename.found" && rmdir != nil {
+				f := rmdir
+				rmdir = nil
+				f()
+			}
+		})
+	})
+	for _, p := range []string{"under", "new"} {
+		t.Run(p, func(t *testing.T) {
+			b.ok(b.mkdir("x", 0o755))
+			if p == "under" {
+				b.ok(b.unlink("under/old"))
+			} else {
+				b.ok(b.mkdir(p, 0o755))
+			}
+			rmdir = func() { b.ok(b.rmdir(p)) }
+			ino := b.stat("x").Ino
+			b.ok(b.rename("x", p, 0))
+			if got := b.stat(p).Ino; got != ino {
+				t.Errorf("%s is inode %d, want %d", p, got, ino)
+			}
+			b.want(b.rmdir("x"), syscall.ENOENT)
+		})
 	}
 }

@@ -337,8 +337,12 @@ func (fs *FS) walkMerged(d *dirState, fn func(e *vfs.DirEntry, from int) bool) e
 	return nil
 }
 
-// emptyLocked tells whether the directory shows no entry. d.mu is held.
+// emptyLocked tells whether the directory shows no entry, as a removed one does.
+// d.mu is held.
 func (fs *FS) emptyLocked(d *dirState) (bool, error) {
+	if d.dead {
+		return true, nil // and maybe out of reach
+	}
 	empty := true
 	err := fs.walkMerged(d, func(*vfs.DirEntry, int) bool {
 		empty = false

@@ -226,7 +226,7 @@ func (fs *FS) rebindLocked(p *node, name string, c *node, f *found) {
 	if !same {
 		c.gen++
 		fs.nodes.unregisterIdent(old, c)
-		if f.attr.Nlink > 1 {
+		if f.linked() {
 			fs.nodes.setIdent(f.id, c)
 		}
 	}

@@ -108,6 +108,7 @@ func (r *renaming) try(ctx context.Context, flags vfs.RenameFlags) (again bool, 
 	if r.x == r.y {
 		return false, nil // two names of one file, or one name
 	}
+	fs.step("rename.found")
 	if err := r.check(); err != nil {
 		return false, err
 	}
@@ -462,10 +463,7 @@ func (r *renaming) setKids(old *node) {
 		if n == nil {
 			delete(p.d.kids, name)
 		} else {
-			if p.d.kids == nil {
-				p.d.kids = make(map[string]*node)
-			}
-			p.d.kids[name] = n
+			p.d.setKidLocked(name, n)
 		}
 		p.d.kmu.Unlock()
 		p.d.version++

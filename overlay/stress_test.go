@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 // Afterwards the live view, an overlay opened anew and the kernel show the same
 // tree, and nothing is left over.
 func TestStress(t *testing.T) {
-	seconds := 100 * time.Millisecond
+	seconds := 2 * time.Second
 	if s := os.Getenv("ASTRIDFS_STRESS"); s != "" {
 		d, err := time.ParseDuration(s)
 		if err != nil {
@@ -29,6 +30,25 @@ func TestStress(t *testing.T) {
 	for _, idle := range []int{1, 100000} {
 		t.Run(fmt.Sprintf("Idle%d", idle), func(t *testing.T) { stress(t, seconds, idle) })
 	}
+}
+
+// removeAll removes p and what is below it, which others change meanwhile.
+func removeAll(s subject, p string) error {
+	err := s.unlink(p)
+	if err != syscall.EISDIR {
+		return err
+	}
+	list, err := s.list(p)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		switch err := removeAll(s, p+"/"+e.Name); err {
+		case syscall.ESTALE, syscall.EIO:
+			return err
+		}
+	}
+	return s.rmdir(p)
 }
 
 func stress(t *testing.T, length time.Duration, idle int) {
@@ -48,8 +68,14 @@ func stress(t *testing.T, length time.Duration, idle int) {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(7, uint64(i)))
 			s := &state{subject: view{fs}}
-			for time.Now().Before(end) {
+			for k := 1; time.Now().Before(end); k++ {
 				o := randomOp(r)
+				if k%200 == 0 {
+					// Renames put directories where no random path leads any more:
+					// without this the tree grows deeper and deeper.
+					p := opNames[r.IntN(len(opNames))]
+					o = op{"remove all of " + p, func(s *state) string { return outcome(removeAll(s, p)) }}
+				}
 				switch out := o.do(s); {
 				case strings.HasPrefix(out, "ESTALE"), strings.HasPrefix(out, "EIO"):
 					t.Errorf("%s: %s", o.what, out)
