@@ -35,7 +35,7 @@ func (h *handle) CopyRange(ctx context.Context, off int64, dst vfs.Handle, dstOf
 func (h *handle) copyTo(ctx context.Context, off int64, d *handle, dstOff, n int64) (done int64, err error) {
 	defer h.fs.gate.enter(d.n.id).RUnlock()
 	for {
-		unlock := rlockBoth(h.n, d.n)
+		unlock := lockNodes(h.n, d.n, shared)
 		if d.n.up {
 			defer unlock()
 			break
@@ -79,22 +79,4 @@ func (h *handle) copyTo(ctx context.Context, off int64, d *handle, dstOff, n int
 		done += int64(k)
 	}
 	return done, nil
-}
-
-// rlockBoth takes the shared side of both locks in the order of ids, so that
-// two that wait for a third cannot wait for each other.
-func rlockBoth(a, b *node) (unlock func()) {
-	if a == b {
-		a.mu.RLock()
-		return a.mu.RUnlock
-	}
-	if a.id > b.id {
-		a, b = b, a
-	}
-	a.mu.RLock()
-	b.mu.RLock()
-	return func() {
-		b.mu.RUnlock()
-		a.mu.RUnlock()
-	}
 }

@@ -106,6 +106,31 @@ func (n *node) ref() { n.refs.Add(1) }
 // isDir tells whether n is a directory.
 func (n *node) isDir() bool { return n.d != nil }
 
+// exclusive and shared are the two sides of a node's lock, for lockNodes.
+func exclusive(n *node) sync.Locker { return &n.mu }
+func shared(n *node) sync.Locker    { return n.mu.RLocker() }
+
+// lockNodes takes that side of the locks of two nodes, which may be one, in the
+// order of ids, so that two that wait for a third cannot wait for each other. b
+// may be nil.
+func lockNodes(a, b *node, side func(*node) sync.Locker) (unlock func()) {
+	if b == nil || a == b {
+		l := side(a)
+		l.Lock()
+		return l.Unlock
+	}
+	if a.id > b.id {
+		a, b = b, a
+	}
+	la, lb := side(a), side(b)
+	la.Lock()
+	lb.Lock()
+	return func() {
+		lb.Unlock()
+		la.Unlock()
+	}
+}
+
 // kid returns the known entry name with a reference, or nil.
 func (d *dirState) kid(name string) *node {
 	d.kmu.Lock()

@@ -259,7 +259,7 @@ func (r *renaming) do() (err error) {
 	}
 	r.white = err == nil && isWhiteout(&a)
 
-	defer lockNodes(r.x, r.y)()
+	defer lockNodes(r.x, r.y, exclusive)()
 	if err := r.prepare(r.x, r.from, r.fromFD, r.oldName, r.to, r.toFD); err != nil {
 		return err
 	}
@@ -271,23 +271,6 @@ func (r *renaming) do() (err error) {
 		return r.swap()
 	}
 	return r.move()
-}
-
-// lockNodes takes the locks of two nodes exclusively, in the order of ids.
-func lockNodes(a, b *node) (unlock func()) {
-	if b == nil {
-		a.mu.Lock()
-		return a.mu.Unlock
-	}
-	if a.id > b.id {
-		a, b = b, a
-	}
-	a.mu.Lock()
-	b.mu.Lock()
-	return func() {
-		b.mu.Unlock()
-		a.mu.Unlock()
-	}
 }
 
 // prepare makes n, name in dir, ready to be moved to the directory to: marks

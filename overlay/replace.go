@@ -59,7 +59,7 @@ func (fs *FS) replaceIn(p *node, name string, n, tmp *node) error {
 		return gone(err)
 	}
 	defer up.Release()
-	defer lockNodes(n, tmp)()
+	defer lockNodes(n, tmp, exclusive)()
 	if !tmp.nameless || tmp.stale || tmp.orphan < 0 || tmp.typ != unix.S_IFREG {
 		return syscall.EINVAL
 	}

@@ -38,6 +38,31 @@ func TestComponentPrograms(t *testing.T) {
 	}
 }
 
+// TestRustPrograms has a program on Rust's standard library work on a session, as
+// a core module of WASI preview1 and as a component of WASI 0.2, and natively.
+func TestRustPrograms(t *testing.T) {
+	for _, name := range []string{"rust", "rust-component"} {
+		t.Run(name, func(t *testing.T) {
+			b := newBox(t)
+			sh(t, b.ws, `mkdir -p src/sub; for i in $(seq 3000); do echo "line $i of the text"; done >src/text; ln -s text src/link`)
+			p := newPrograms(t, b, name)
+			p.both("", name, "digest", ".")
+			p.both("", name, "number", "src/link", "src/out")
+			p.both("", name, "patch", "src/text", "100", "in the middle")
+			p.both("", name, "copy", "src/text", "src/sub/copy")
+			p.both("Größe\nline two", name, "write", "src/typed")
+			if out := p.both("", name, "errors"); !strings.Contains(out, "list a file: failed") || !strings.Contains(out, "link: done") {
+				t.Errorf("the errors told: %s", out)
+			}
+			p.both("", name, "what")
+			if out := p.both("", name, "digest", "."); !strings.Contains(out, "\n5 files") {
+				t.Errorf("the digest: %s", out)
+			}
+			p.compare()
+		})
+	}
+}
+
 // TestJavaScriptCapsules drives a capsule of JavaScript tools, on each engine
 // that makes components of it, as an agent's host would, and looks at the mount.
 func TestJavaScriptCapsules(t *testing.T) {

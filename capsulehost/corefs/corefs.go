@@ -39,12 +39,10 @@ func (in *Instance) Close(ctx context.Context) error {
 	return errors.Join(err, in.FS.Close())
 }
 
-type instanceKey struct{}
-
 // With returns a context with which a guest finds its instance. It is for the
 // calls into the guest, its instantiation included.
 func With(ctx context.Context, in *Instance) context.Context {
-	return context.WithValue(ctx, instanceKey{}, in)
+	return guest.With(ctx, in)
 }
 
 // Function is one function of the interface as guests import it.
@@ -73,10 +71,7 @@ func hostFunc(f Function) api.GoModuleFunc {
 // Call makes one call of a guest: mod is the guest, stack holds the parameters.
 // It panics with a *guest.Fault where the guest is to be trapped.
 func Call(ctx context.Context, f Function, mod api.Module, stack []uint64) {
-	in, _ := ctx.Value(instanceKey{}).(*Instance)
-	if in == nil {
-		guest.Trap("%s is not provided to this guest", ModuleName)
-	}
+	in := guest.MustFrom[Instance](ctx, ModuleName)
 	if in.mem == nil {
 		in.mem = guest.Bind(mod, in.Batch)
 	}

@@ -139,35 +139,39 @@ func (c Ops) Terminal(fd uint32) bool {
 	return d.kind == kindStream && d.stream.ftype == typeCharacterDevice
 }
 
+// lockAt locks a file for data at off, which may has to allow.
+func (c Ops) lockAt(fd uint32, off uint64, may func(*desc) Errno) (*desc, Errno) {
+	d, errno := c.lockFile(fd, 0, Success)
+	if errno != Success {
+		return nil, errno
+	}
+	if errno = may(d); errno == Success && off > math.MaxInt64 {
+		errno = EINVAL
+	}
+	if errno != Success {
+		c.unlock(d)
+		return nil, errno
+	}
+	return d, Success
+}
+
 // ReadAt reads from a file. At its end it answers 0.
 func (c Ops) ReadAt(fd uint32, p []byte, off uint64) (int, Errno) {
-	d, errno := c.lockFile(fd, 0, Success)
+	d, errno := c.lockAt(fd, off, readable)
 	if errno != Success {
 		return 0, errno
 	}
 	defer c.unlock(d)
-	if errno := readable(d); errno != Success {
-		return 0, errno
-	}
-	if off > math.MaxInt64 {
-		return 0, EINVAL
-	}
 	return c.readOne(d.file, p, int64(off))
 }
 
 // WriteAt writes to a file: at its end, if it was opened to append.
 func (c Ops) WriteAt(fd uint32, p []byte, off uint64) (int, Errno) {
-	d, errno := c.lockFile(fd, 0, Success)
+	d, errno := c.lockAt(fd, off, writable)
 	if errno != Success {
 		return 0, errno
 	}
 	defer c.unlock(d)
-	if errno := writable(d); errno != Success {
-		return 0, errno
-	}
-	if off > math.MaxInt64 {
-		return 0, EINVAL
-	}
 	return c.writeAt(d, &iovecs{list: [][]byte{p}, total: uint64(len(p))}, int64(off))
 }
 

@@ -7,12 +7,12 @@
 // arguments:
 //
 //	GOOS=wasip1 GOARCH=wasm go build -o scout.wasm ./examples/scout
-//	astridfs run --workspace DIR scout.wasm grep TODO src
+//	astridfs run --workspace DIR scout.wasm grep 'func main' src
 //
 // As a reactor it answers actions, with a payload of JSON:
 //
 //	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o scout.wasm ./examples/scout
-//	astridfs run --workspace DIR --action grep --payload '{"pattern": "TODO", "path": "src"}' scout.wasm
+//	astridfs run --workspace DIR --action grep --payload '{"pattern": "func main", "path": "src"}' scout.wasm
 //
 // It uses the interface astrid:fs alone and not the files of WASI, so that it
 // sees errors as the host has them: what it was not granted, it says and passes

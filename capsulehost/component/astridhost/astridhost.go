@@ -75,20 +75,14 @@ func New(c Config) *Instance {
 // Published returns what the component has published.
 func (in *Instance) Published() []Message { return in.published }
 
-type instanceKey struct{}
-
 // With returns a context with which a component finds its instance. It is for
 // component.Program.Instantiate and component.Instance.Call.
 func With(ctx context.Context, in *Instance) context.Context {
-	return context.WithValue(ctx, instanceKey{}, in)
+	return guest.With(ctx, in)
 }
 
 func from(ctx context.Context) *Instance {
-	in, _ := ctx.Value(instanceKey{}).(*Instance)
-	if in == nil {
-		guest.Trap("Astrid's interfaces are not provided to this guest")
-	}
-	return in
+	return guest.MustFrom[Instance](ctx, "astrid:sys, kv or ipc")
 }
 
 // call is a call under way.

@@ -22,20 +22,14 @@ type Instance struct {
 	Slots *view.Slots // taken for each call
 }
 
-type instanceKey struct{}
-
 // With returns a context with which a component finds its instance. It is for
 // component.Program.Instantiate and component.Instance.Call.
 func With(ctx context.Context, in *Instance) context.Context {
-	return context.WithValue(ctx, instanceKey{}, in)
+	return guest.With(ctx, in)
 }
 
 func from(ctx context.Context) *Instance {
-	in, _ := ctx.Value(instanceKey{}).(*Instance)
-	if in == nil {
-		guest.Trap("%s is not provided to this guest", Name)
-	}
-	return in
+	return guest.MustFrom[Instance](ctx, Name)
 }
 
 // Types of the interface as component.HostFunc writes them.

@@ -17,82 +17,58 @@ var codeNames = [...]string{
 
 var errorCode = "enum { " + strings.Join(codeNames[:], ", ") + " }"
 
-// codeOf is the one table from error numbers to error-code, by the number of the
-// case. It is total: what 0.2 has no name for is io.
+// codes has, for each error number that 0.2 has a name for, the number of the
+// case in codeNames.
+var codes = [...]uint8{
+	wasip1.EACCES:          0,  // access
+	wasip1.EAGAIN:          1,  // would-block
+	wasip1.EALREADY:        2,  // already
+	wasip1.EBADF:           3,  // bad-descriptor
+	wasip1.EBUSY:           4,  // busy
+	wasip1.EDEADLK:         5,  // deadlock
+	wasip1.EDQUOT:          6,  // quota
+	wasip1.EMFILE:          6,  // quota
+	wasip1.ENFILE:          6,  // quota
+	wasip1.EEXIST:          7,  // exist
+	wasip1.EFBIG:           8,  // file-too-large
+	wasip1.EILSEQ:          9,  // illegal-byte-sequence
+	wasip1.EINPROGRESS:     10, // in-progress
+	wasip1.EINTR:           11, // interrupted
+	wasip1.EINVAL:          12, // invalid
+	wasip1.EISDIR:          14, // is-directory
+	wasip1.ELOOP:           15, // loop
+	wasip1.EMLINK:          16, // too-many-links
+	wasip1.EMSGSIZE:        17, // message-size
+	wasip1.ENAMETOOLONG:    18, // name-too-long
+	wasip1.ENODEV:          19, // no-device
+	wasip1.ENOENT:          20, // no-entry
+	wasip1.ENOLCK:          21, // no-lock
+	wasip1.ENOMEM:          22, // insufficient-memory
+	wasip1.ENOSPC:          23, // insufficient-space
+	wasip1.ENOTDIR:         24, // not-directory
+	wasip1.ENOTEMPTY:       25, // not-empty
+	wasip1.ENOTRECOVERABLE: 26, // not-recoverable
+	wasip1.ENOTSUP:         27, // unsupported
+	wasip1.ENOSYS:          27, // unsupported
+	wasip1.ENOTTY:          28, // no-tty
+	wasip1.ENXIO:           29, // no-such-device
+	wasip1.EOVERFLOW:       30, // overflow
+	wasip1.EPERM:           31, // not-permitted
+	wasip1.ENOTCAPABLE:     31, // not-permitted
+	wasip1.EPIPE:           32, // pipe
+	wasip1.EROFS:           33, // read-only
+	wasip1.ESPIPE:          34, // invalid-seek
+	wasip1.ETXTBSY:         35, // text-file-busy
+	wasip1.EXDEV:           36, // cross-device
+}
+
+// ioCode is the case for every error number that 0.2 has no name for.
+const ioCode = 13
+
+// codeOf is the number of the case for an error number. It is total.
 func codeOf(e wasip1.Errno) uint64 {
-	switch e {
-	case wasip1.EACCES:
-		return 0
-	case wasip1.EAGAIN:
-		return 1
-	case wasip1.EALREADY:
-		return 2
-	case wasip1.EBADF:
-		return 3
-	case wasip1.EBUSY:
-		return 4
-	case wasip1.EDEADLK:
-		return 5
-	case wasip1.EDQUOT, wasip1.EMFILE, wasip1.ENFILE:
-		return 6
-	case wasip1.EEXIST:
-		return 7
-	case wasip1.EFBIG:
-		return 8
-	case wasip1.EILSEQ:
-		return 9
-	case wasip1.EINPROGRESS:
-		return 10
-	case wasip1.EINTR:
-		return 11
-	case wasip1.EINVAL:
-		return 12
-	case wasip1.EISDIR:
-		return 14
-	case wasip1.ELOOP:
-		return 15
-	case wasip1.EMLINK:
-		return 16
-	case wasip1.EMSGSIZE:
-		return 17
-	case wasip1.ENAMETOOLONG:
-		return 18
-	case wasip1.ENODEV:
-		return 19
-	case wasip1.ENOENT:
-		return 20
-	case wasip1.ENOLCK:
-		return 21
-	case wasip1.ENOMEM:
-		return 22
-	case wasip1.ENOSPC:
-		return 23
-	case wasip1.ENOTDIR:
-		return 24
-	case wasip1.ENOTEMPTY:
-		return 25
-	case wasip1.ENOTRECOVERABLE:
-		return 26
-	case wasip1.ENOTSUP, wasip1.ENOSYS:
-		return 27
-	case wasip1.ENOTTY:
-		return 28
-	case wasip1.ENXIO:
-		return 29
-	case wasip1.EOVERFLOW:
-		return 30
-	case wasip1.EPERM, wasip1.ENOTCAPABLE:
-		return 31
-	case wasip1.EPIPE:
-		return 32
-	case wasip1.EROFS:
-		return 33
-	case wasip1.ESPIPE:
-		return 34
-	case wasip1.ETXTBSY:
-		return 35
-	case wasip1.EXDEV:
-		return 36
+	if int(e) < len(codes) && (codes[e] != 0 || e == wasip1.EACCES) {
+		return uint64(codes[e])
 	}
-	return 13
+	return ioCode
 }

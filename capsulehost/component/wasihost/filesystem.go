@@ -355,28 +355,28 @@ func writeFile(c *call) (abi.Value, wasip1.Errno) {
 	return abi.Value{Num: uint64(n)}, errno
 }
 
+// twoPaths returns the paths that the arguments i and j are.
+func (c *call) twoPaths(i, j int) (first, second string, errno wasip1.Errno) {
+	if first, errno = c.path(i); errno == wasip1.Success {
+		second, errno = c.path(j)
+	}
+	return first, second, errno
+}
+
 func linkAt(c *call) (abi.Value, wasip1.Errno) {
-	old, errno := c.path(2)
-	if errno != wasip1.Success {
-		return abi.Value{}, errno
+	old, path, errno := c.twoPaths(2, 4)
+	if errno == wasip1.Success {
+		errno = c.Link(c.fd(), old, c.follow(1), uint32(c.num(3)), path)
 	}
-	path, errno := c.path(4)
-	if errno != wasip1.Success {
-		return abi.Value{}, errno
-	}
-	return abi.Value{}, c.Link(c.fd(), old, c.follow(1), uint32(c.num(3)), path)
+	return abi.Value{}, errno
 }
 
 func renameAt(c *call) (abi.Value, wasip1.Errno) {
-	old, errno := c.path(1)
-	if errno != wasip1.Success {
-		return abi.Value{}, errno
+	old, path, errno := c.twoPaths(1, 3)
+	if errno == wasip1.Success {
+		errno = c.Rename(c.fd(), old, uint32(c.num(2)), path)
 	}
-	path, errno := c.path(3)
-	if errno != wasip1.Success {
-		return abi.Value{}, errno
-	}
-	return abi.Value{}, c.Rename(c.fd(), old, uint32(c.num(2)), path)
+	return abi.Value{}, errno
 }
 
 func symlinkAt(c *call) (abi.Value, wasip1.Errno) {

@@ -47,21 +47,15 @@ type Instance struct {
 // New makes the state for one component.
 func New(wasi *wasip1.Instance) *Instance { return &Instance{wasi: wasi} }
 
-type instanceKey struct{}
-
 // With returns a context with which a component finds its instance. It is for
 // component.Program.Instantiate and component.Instance.Call.
 func With(ctx context.Context, in *Instance) context.Context {
-	return context.WithValue(ctx, instanceKey{}, in)
+	return guest.With(ctx, in)
 }
 
 // From returns the instance that a context carries; it traps if there is none.
 func From(ctx context.Context) *Instance {
-	in, _ := ctx.Value(instanceKey{}).(*Instance)
-	if in == nil {
-		guest.Trap("WASI is not provided to this guest")
-	}
-	return in
+	return guest.MustFrom[Instance](ctx, "WASI")
 }
 
 // add gives an entry a representation.

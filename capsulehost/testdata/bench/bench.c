@@ -1,31 +1,9 @@
 /* Makes the call that its action names as often as its payload says (8 bytes,
  * little endian), on the tree that the benchmark makes. */
 #include "astridfs.h"
+#include "astridfs_freestanding.h"
 
-void *memcpy(void *restrict dst, const void *restrict src, size_t n) {
-	for (size_t i = 0; i < n; i++) ((char *)dst)[i] = ((const char *)src)[i];
-	return dst;
-}
-
-void *memset(void *dst, int c, size_t n) {
-	for (size_t i = 0; i < n; i++) ((char *)dst)[i] = (char)c;
-	return dst;
-}
-
-extern char __heap_base;
-static char *heap, *base;
-
-__attribute__((export_name("cabi_realloc")))
-void *cabi_realloc(void *old, size_t old_size, size_t align, size_t size) {
-	if (!heap) heap = &__heap_base;
-	char *p = (char *)(((uintptr_t)heap + align - 1) & ~(uintptr_t)(align - 1));
-	size_t end = (size_t)(p + size), have = __builtin_wasm_memory_size(0) * 65536;
-	if (end > have && __builtin_wasm_memory_grow(0, (end - have + 65535) / 65536) == (size_t)-1)
-		__builtin_trap();
-	heap = p + size;
-	if (old) memcpy(p, old, old_size < size ? old_size : size);
-	return p;
-}
+static char *base; /* of the heap */
 
 typedef struct { fs_string action; uint8_t some; fs_string data; } capsule_result;
 static capsule_result answer;
@@ -44,14 +22,14 @@ static int same(const char *a, size_t n, const char *b, size_t m) {
 		for (uint64_t i = 0; i < times; i++) { \
 			call; \
 			if (failed) __builtin_trap(); \
-			heap = base; \
+			fs_heap = base; \
 		}
 
 __attribute__((export_name("astrid-hook-trigger")))
 capsule_result *trigger(const char *action, size_t n, const uint8_t *payload, size_t m) {
 	uint64_t times = 0;
 	for (size_t i = 0; i < m; i++) times |= (uint64_t)payload[i] << (8 * i);
-	base = heap;
+	base = fs_heap;
 	fs_result r;
 	fs_result_stat s;
 	uint32_t h = 0;

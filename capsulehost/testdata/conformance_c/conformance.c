@@ -1,37 +1,12 @@
 /* The twin of the conformance guest in Go: the same cases in the same order,
  * as a reactor that needs neither WASI nor a C library. */
 #include "astridfs.h"
-
-void *memcpy(void *restrict dst, const void *restrict src, size_t n) {
-	for (size_t i = 0; i < n; i++) ((char *)dst)[i] = ((const char *)src)[i];
-	return dst;
-}
-
-void *memset(void *dst, int c, size_t n) {
-	for (size_t i = 0; i < n; i++) ((char *)dst)[i] = (char)c;
-	return dst;
-}
+#include "astridfs_freestanding.h"
 
 static size_t length(const char *s) {
 	size_t n = 0;
 	while (s[n]) n++;
 	return n;
-}
-
-/* The heap is a stack that each case begins anew. */
-extern char __heap_base;
-static char *heap;
-
-__attribute__((export_name("cabi_realloc")))
-void *cabi_realloc(void *old, size_t old_size, size_t align, size_t size) {
-	if (!heap) heap = &__heap_base;
-	char *p = (char *)(((uintptr_t)heap + align - 1) & ~(uintptr_t)(align - 1));
-	size_t end = (size_t)(p + size), have = __builtin_wasm_memory_size(0) * 65536;
-	if (end > have && __builtin_wasm_memory_grow(0, (end - have + 65535) / 65536) == (size_t)-1)
-		__builtin_trap();
-	heap = p + size;
-	if (old) memcpy(p, old, old_size < size ? old_size : size);
-	return p;
 }
 
 static char lines[96 << 10];
@@ -72,7 +47,7 @@ static void is(str name, str want, str got) {
 	put(",\"got\":", 7);
 	quote(got.ptr, got.len);
 	put("}\n", 2);
-	heap = base;
+	fs_heap = base;
 }
 
 /* Texts are put together in memory of their own. */
@@ -521,7 +496,7 @@ static void limits(void) {
 	for (uint64_t i = 0; i < 100000; i++) {
 		str p = cat(S("tmp://files/"), number(i, 10));
 		fs_write_file(p.ptr, p.len, 0, 0, &r);
-		heap = base;
+		fs_heap = base;
 		if (r.tag) break;
 	}
 	is(S("write-file over the file quota"), S("quota"), code());
@@ -543,7 +518,7 @@ __attribute__((export_name("astrid-hook-trigger")))
 capsule_result *trigger(const char *action, size_t n, const uint8_t *payload, size_t m) {
 	(void)action, (void)n, (void)payload, (void)m;
 	used = 0;
-	base = heap;
+	base = fs_heap;
 	paths();
 	reading();
 	writing();

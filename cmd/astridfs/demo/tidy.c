@@ -4,7 +4,7 @@
 // Build: build.sh in this directory.
 
 #include "astridfs.h"
-#include "heap.h"
+#include "astridfs_freestanding.h"
 
 __attribute__((import_module("wasi_snapshot_preview1"), import_name("fd_write")))
 uint32_t fd_write(uint32_t fd, const void *iov, uint32_t n, uint32_t *written);

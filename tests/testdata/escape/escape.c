@@ -5,32 +5,7 @@
  * The payload is a row of operations: a byte for the operation, and two strings,
  * each behind its length in four bytes, the lowest first. */
 #include "astridfs.h"
-
-void *memcpy(void *restrict dst, const void *restrict src, size_t n) {
-	for (size_t i = 0; i < n; i++) ((char *)dst)[i] = ((const char *)src)[i];
-	return dst;
-}
-
-void *memset(void *dst, int c, size_t n) {
-	for (size_t i = 0; i < n; i++) ((char *)dst)[i] = (char)c;
-	return dst;
-}
-
-/* The heap is a stack. What is above base is free when an operation ends. */
-extern char __heap_base;
-static char *heap;
-
-__attribute__((export_name("cabi_realloc")))
-void *cabi_realloc(void *old, size_t old_size, size_t align, size_t size) {
-	if (!heap) heap = &__heap_base;
-	char *p = (char *)(((uintptr_t)heap + align - 1) & ~(uintptr_t)(align - 1));
-	size_t end = (size_t)(p + size), have = __builtin_wasm_memory_size(0) * 65536;
-	if (end > have && __builtin_wasm_memory_grow(0, (end - have + 65535) / 65536) == (size_t)-1)
-		__builtin_trap();
-	heap = p + size;
-	if (old) memcpy(p, old, old_size < size ? old_size : size);
-	return p;
-}
+#include "astridfs_freestanding.h"
 
 static char out[4 << 20];
 static size_t used;
@@ -147,7 +122,7 @@ capsule_result *trigger(char *action, size_t action_len, const uint8_t *p, size_
 	(void)action;
 	(void)action_len;
 	used = 0;
-	char *base = heap;
+	char *base = fs_heap;
 	for (const uint8_t *end = p + n; p < end;) {
 		char op = (char)*p++;
 		const char *s[2];
@@ -159,7 +134,7 @@ capsule_result *trigger(char *action, size_t action_len, const uint8_t *p, size_
 		}
 		one(op, s[0], len[0], s[1], len[1]);
 		put("\n", 1);
-		heap = base;
+		fs_heap = base;
 	}
 	result = (capsule_result){{"done", 4}, 1, {out, used}};
 	return &result;

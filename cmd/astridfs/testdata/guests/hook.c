@@ -4,7 +4,7 @@
 // Build: build.sh in this directory.
 
 #include "astridfs.h"
-#include "heap.h"
+#include "astridfs_freestanding.h"
 
 // capsule-result: a string, and an option of a string.
 static struct {

@@ -11,7 +11,7 @@
 // Build: build.sh in this directory.
 
 #include "astridfs.h"
-#include "heap.h"
+#include "astridfs_freestanding.h"
 
 #define WASI(name) __attribute__((import_module("wasi_snapshot_preview1"), import_name(name)))
 
@@ -51,7 +51,7 @@ static void line(uint32_t fd, const char *s) {
 	put(fd, "\n", 1);
 }
 
-static char *argv[64], *envp[64], strings[32 << 10], vars[32 << 10];
+static char *argv[64], *envp[64], strings[32 << 10], vars[32 << 10], block[4096];
 
 __attribute__((export_name("_start"))) void start(void) {
 	uint32_t n, size;
@@ -64,13 +64,13 @@ __attribute__((export_name("_start"))) void start(void) {
 			struct {
 				void *data;
 				uint32_t len;
-			} iov = {heap, 4096};
+			} iov = {block, sizeof block};
 			uint32_t got;
 			if (fd_read(0, &iov, 1, &got))
 				proc_exit(7);
 			if (!got)
 				return;
-			put(1, heap, got);
+			put(1, block, got);
 		}
 	}
 	if (same(what, "say") && n > 2) {
