@@ -243,7 +243,8 @@ func (n *notifier) signal() {
 	}
 }
 
-// take empties the queue: the one of changes, or the one of second times.
+// take empties the queue, the one of changes or the one of second times, and
+// returns what was in it, which is the caller's alone.
 func (n *notifier) take(again bool) map[change]changeKind {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -251,10 +252,11 @@ func (n *notifier) take(again bool) map[change]changeKind {
 	if again {
 		from = &n.later
 	}
-	m := *from
-	if len(m) > 0 {
-		*from = make(map[change]changeKind)
+	if len(*from) == 0 {
+		return nil
 	}
+	m := *from
+	*from = make(map[change]changeKind)
 	return m
 }
 
