@@ -52,7 +52,8 @@ func (d hostDir) at(p string) string { return filepath.Join(string(d), p) }
 type hostFile int
 
 func (d hostDir) open(p string, flags int, mode uint32) (file, error) {
-	fd, err := unix.Open(d.at(p), flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
+	// O_NONBLOCK: others may have put a fifo there.
+	fd, err := unix.Open(d.at(p), flags|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, mode)
 	return hostFile(fd), err
 }
 func (f hostFile) pread(p []byte, off int64) (int, error)  { return unix.Pread(int(f), p, off) }

@@ -20,7 +20,8 @@ import (
 
 // skips are the reasons for which a test here does not run.
 var skips = map[string]string{
-	"mount": "mounting kernel overlayfs needs root",
+	"mount":      "mounting kernel overlayfs needs root",
+	"user mount": "what an ordinary user mounts is for the tests of fusefs",
 }
 
 // dump describes everything below the root of a subject, in a form that two

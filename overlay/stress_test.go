@@ -10,12 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/astridfs/astridfs/fusefs"
 	"github.com/astridfs/astridfs/overlay"
+	"github.com/astridfs/astridfs/vfs"
 	"github.com/astridfs/astridfs/vfs/vfstest"
 )
 
 // TestStress has many goroutines do random operations on one tree, through open
-// files as well, with caches so small that everything is evicted all the time.
+// files as well, with caches so small that everything is evicted all the time,
+// and by way of a mount.
 // Afterwards the live view, an overlay opened anew and the kernel show the same
 // tree, and nothing is left over.
 func TestStress(t *testing.T) {
@@ -28,7 +31,34 @@ func TestStress(t *testing.T) {
 		seconds = d
 	}
 	for _, idle := range []int{1, 100000} {
-		t.Run(fmt.Sprintf("Idle%d", idle), func(t *testing.T) { stress(t, seconds, idle) })
+		t.Run(fmt.Sprintf("Idle%d", idle), func(t *testing.T) {
+			stress(t, seconds, idle, func(fs *overlay.FS) (subject, func()) { return view{fs}, func() {} })
+		})
+	}
+	t.Run("Mounted", func(t *testing.T) {
+		if os.Geteuid() != 0 {
+			t.Skip(skips["user mount"])
+		}
+		stress(t, seconds, 1, func(fs *overlay.FS) (subject, func()) { return mounted(t, fs) })
+	})
+}
+
+// mounted is the filesystem by way of the kernel, until it is unmounted.
+func mounted(t *testing.T, fs vfs.FS) (s subject, unmount func()) {
+	t.Helper()
+	dir := t.TempDir()
+	m, err := fusefs.Mount(fs, dir, fusefs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.UnmountLazy() }) // where the test ended early
+	return hostDir(dir), func() {
+		if err := m.Unmount(); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+		if st := m.Stats(); st.Panics > 0 || st.Dropped > 0 {
+			t.Errorf("%d panics, %d changes that the kernel was not told of", st.Panics, st.Dropped)
+		}
 	}
 }
 
@@ -43,6 +73,9 @@ func removeAll(s subject, p string) error {
 		return err
 	}
 	for _, e := range list {
+		if e.Name == "." || e.Name == ".." {
+			continue
+		}
 		switch err := removeAll(s, p+"/"+e.Name); err {
 		case syscall.ESTALE, syscall.EIO:
 			return err
@@ -51,7 +84,7 @@ func removeAll(s subject, p string) error {
 	return s.rmdir(p)
 }
 
-func stress(t *testing.T, length time.Duration, idle int) {
+func stress(t *testing.T, length time.Duration, idle int, front func(*overlay.FS) (s subject, close func())) {
 	vfstest.CheckLeaks(t)
 	opt := layers(t, 2)
 	for i := range opt.Lower {
@@ -62,12 +95,13 @@ func stress(t *testing.T, length time.Duration, idle int) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	sub, closeFront := front(fs)
 	end := time.Now().Add(length)
 	var wg sync.WaitGroup
 	for i := range 16 {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(7, uint64(i)))
-			s := &state{subject: view{fs}}
+			s := &state{subject: sub}
 			for k := 1; time.Now().Before(end); k++ {
 				o := randomOp(r)
 				if k%200 == 0 {
@@ -89,6 +123,10 @@ func stress(t *testing.T, length time.Duration, idle int) {
 		})
 	}
 	wg.Wait()
+	if d := differences(dump(t, view{fs}), dump(t, sub)); d != "" {
+		t.Errorf("the view and what the workers see of it:\n%s", d)
+	}
+	closeFront()
 	live := dump(t, view{fs})
 	if n, held := fs.NodesHeld(); held != 0 || idle == 1 && n > 64 { // one for each shard of the table
 		t.Errorf("%d idle nodes in memory, %d held", n, held)
