@@ -120,7 +120,7 @@ func (s *sieve) why(path string, isDir bool) (string, error) {
 	case !hides:
 		return "", nil
 	case rule == nil:
-		return "hidden by a deny rule", nil
+		return "another name of a hidden file", nil
 	}
 	return "hidden by the rule " + rule.String(), nil
 }

@@ -1,11 +1,13 @@
 package tests
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -80,15 +82,22 @@ func TestEscapes(t *testing.T) {
 		acts[i] = cases[i].act
 	}
 	for _, f := range fronts(t) {
-		for _, mode := range []string{"overlay", "host"} {
+		for _, mode := range []string{"overlay", "worktree", "host"} {
 			t.Run(f.name+"/"+mode, func(t *testing.T) {
 				b := newBox(t)
+				if mode == "worktree" {
+					escapeWorktree(t, b)
+				}
 				escapeTree(t, b)
 				if root {
 					escapeMounts(t, b)
 				}
 				before := unreachable(t, b)
-				b.mount("--mode", mode)
+				if mode == "worktree" {
+					b.waitHidden(".env")
+				} else {
+					b.mount("--mode", mode)
+				}
 				got := f.do(t, b, acts)
 				for i, c := range cases {
 					c.check(t, b, f.name, got[i])
@@ -102,19 +111,53 @@ func TestEscapes(t *testing.T) {
 						t.Errorf("%s, after it was written: %v, %v", name, st.Mode(), err)
 					}
 				}
+				after := unreachable(t, b)
+				if mode != "overlay" {
+					after = moved(after)
+				}
+				sameTree(t, "hidden and outside files", after, before)
 				if mode == "host" {
-					sameTree(t, "hidden and outside files", moved(unreachable(t, b)), before)
 					return
 				}
-				sameTree(t, "hidden and outside files", unreachable(t, b), before)
 				for _, row := range b.status() {
 					if strings.Contains(row, "outside") || strings.Contains(row, ".env") || strings.Contains(row, ".key") || strings.Contains(row, "secrets") {
 						t.Errorf("status lists %q", row)
 					}
 				}
+				if mode == "worktree" {
+					b.run("commit", b.session, "-m", "what the corpus did")
+					if found := sh(t, b.ws, "git grep --text --files-with-matches -e '"+hiddenText+"' -e '"+outsideText+"' HEAD || [ $? = 1 ]"); found != "" {
+						t.Errorf("git's commit holds hidden text: %s", found)
+					}
+					if got := sh(t, b.ws, "git show HEAD:.astridignore"); !strings.HasPrefix(got, ".env\n") {
+						t.Errorf("git's commit has %q for the ignore file", got)
+					}
+					return
+				}
 				b.run("commit", b.session)
 				sameTree(t, "hidden and outside files after the commit", moved(unreachable(t, b)), before)
 			})
+		}
+	}
+}
+
+// escapeWorktree mounts a session of mode worktree and has b.ws be its worktree,
+// which the corpus fills afterwards: git could not hold all of that.
+func escapeWorktree(t *testing.T, b *box) {
+	t.Helper()
+	sh(t, b.ws, "git init -q . && git -c user.name=x -c user.email=x@example.org commit -q --allow-empty -m start")
+	b.mount("--mode", "worktree")
+	b.ws = strings.TrimSpace(sh(t, b.ws, "git worktree list --porcelain | sed -n 's/^worktree //p' | tail -n 1"))
+}
+
+// waitHidden waits until a rule that has just come is heeded for path.
+func (b *box) waitHidden(path string) {
+	b.t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Lstat(filepath.Join(b.mnt, path)); errors.Is(err, unix.EACCES) {
+			return
+		} else if time.Now().After(end) {
+			b.t.Fatalf("%s is not hidden: %v", path, err)
 		}
 	}
 }
