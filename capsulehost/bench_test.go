@@ -3,6 +3,7 @@ package capsulehost_test
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -119,11 +120,18 @@ func readFiles(name string, n int) error {
 }
 
 // BenchmarkGuestCall compares, for each call: the call of astrid:fs from a guest
-// in C, on a directory and on an overlay of it; the same work by WASI on the same view; by WASI on wazero's own mount of
+// in C, on a directory and on an overlay of it; from the same guest as a component, where scripts/guests/build has made
+// it one (scripts/bench does); the same work by WASI on the same view; by WASI on wazero's own mount of
 // the directory; and the bare system calls, made from Go.
 func BenchmarkGuestCall(b *testing.B) {
 	h := newHost(b, capsulehost.Options{})
 	m := compile(b, h, cGuest(b, "bench/bench.c"))
+	var c *capsulehost.Module
+	if wasm, err := os.ReadFile("../.cache/guests/bench.wasm"); err == nil {
+		c = compile(b, h, wasm)
+	} else if !errors.Is(err, os.ErrNotExist) {
+		b.Fatal(err)
+	}
 	v, dir := newView(b)
 	v.Gate = grants{read: []string{"cwd://dir", "cwd://many"}, write: []string{"cwd://dir"}}
 	benchTree(b, dir)
@@ -146,13 +154,17 @@ func BenchmarkGuestCall(b *testing.B) {
 	for i, w := range workloads() {
 		name := strings.ReplaceAll(w.name, " ", "-")
 		for _, on := range []struct {
-			name string
-			view *view.View
-		}{{"astrid-fs", v}, {"astrid-fs-overlay", over}} {
+			name  string
+			view  *view.View
+			guest *capsulehost.Module
+		}{{"astrid-fs", v, m}, {"astrid-fs-overlay", over, m}, {"component", v, c}} {
+			if on.guest == nil {
+				continue
+			}
 			b.Run(name+"/"+on.name, func(b *testing.B) {
 				payload := binary.LittleEndian.AppendUint64(nil, uint64(b.N))
 				b.ReportAllocs()
-				_, err := h.Run(context.Background(), m, capsulehost.RunConfig{
+				_, err := h.Run(context.Background(), on.guest, capsulehost.RunConfig{
 					View: on.view, Action: w.name, Payload: payload,
 					Limits: capsulehost.Limits{WriteBytes: capsulehost.Unlimited},
 				})

@@ -80,7 +80,8 @@ type lowered struct {
 }
 
 // frame is what a call of a lowered function needs. No instance is entered again
-// from such a call, so that one for each function does.
+// from such a call, so that one for each function does. cx is complete but for
+// what is the call's own.
 type frame struct {
 	cx   abi.Context
 	lend abi.Scope
@@ -94,8 +95,7 @@ func (l *lowered) call(ctx context.Context, stack []uint64) {
 		guest.Trap("a call out of the component from where it may not make one")
 	}
 	f := &l.frame
-	f.cx = l.context(ctx)
-	f.cx.Lend = &f.lend
+	f.cx.Ctx, f.cx.Budget = ctx, abi.DefaultBudget
 	f.args = l.plan.LiftParams(&f.cx, stack, f.args)
 	place := l.plan.Place(stack)
 	if l.target.host != nil {

@@ -56,7 +56,7 @@ type instance struct {
 	funcs         []*function
 
 	host      api.Module // the canonical definitions
-	lowers    map[int]*lowered
+	lowers    []*lowered // by builtin
 	dtors     map[*abi.ResourceType]coreRef
 	resources []*abi.ResourceType // by slot
 	handles   abi.Table
@@ -68,9 +68,9 @@ type instance struct {
 // store is what one run of a program has.
 type store struct {
 	p         *Program
-	instances map[*binary.Component][]*instance
-	modules   []api.Module // to close
-	made      int          // instances of components
+	instances [][]*instance // by the component's Order
+	modules   []api.Module  // to close
+	made      int           // instances of components
 }
 
 type storeKey struct{}
@@ -87,7 +87,7 @@ func storeOf(ctx context.Context) *store {
 // host makes for it included, and how many components. Tools make some 60.
 const maxInstances = 512
 
-func (s *store) instance(c *binary.Component, k int) *instance { return s.instances[c][k] }
+func (s *store) instance(c *binary.Component, k int) *instance { return s.instances[c.Order][k] }
 
 // instantiate makes an instance of a core module, which is closed with the
 // store. It imports from the modules that resolve answers. It runs the module's
@@ -112,12 +112,15 @@ func (s *store) make(ctx context.Context, c *closure, args map[string]any) (*exp
 	}
 	in := &instance{
 		store: s, part: t, env: c.env, mayLeave: true, entered: true,
-		lowers: map[int]*lowered{}, dtors: map[*abi.ResourceType]coreRef{},
+		dtors:     map[*abi.ResourceType]coreRef{},
 		resources: make([]*abi.ResourceType, len(t.c.Resources)),
 	}
 	in.handles.Owner = in
-	k := len(s.instances[t.c])
-	s.instances[t.c] = append(s.instances[t.c], in)
+	for len(s.instances) <= t.c.Order {
+		s.instances = append(s.instances, nil)
+	}
+	k := len(s.instances[t.c.Order])
+	s.instances[t.c.Order] = append(s.instances[t.c.Order], in)
 	host, err := t.host(ctx, k)
 	if err != nil {
 		return nil, fmt.Errorf("making the canonical definitions: %w", err)
@@ -164,7 +167,13 @@ func (in *instance) define(ctx context.Context, d binary.Def, args map[string]an
 	case *binary.DefLift:
 		in.lift(d)
 	case *binary.DefLower:
-		in.lowers[d.Builtin] = &lowered{options: in.options(d.Options), plan: in.part.funcs[d.Type], target: in.funcs[d.Func]}
+		for len(in.lowers) <= d.Builtin {
+			in.lowers = append(in.lowers, nil)
+		}
+		l := &lowered{options: in.options(d.Options), plan: in.part.funcs[d.Type], target: in.funcs[d.Func]}
+		l.frame.cx = l.context(ctx)
+		l.frame.cx.Lend = &l.frame.lend
+		in.lowers[d.Builtin] = l
 		in.coreFuncs = append(in.coreFuncs, coreRef{in.host, builtinName(d.Builtin)})
 	case *binary.DefResourceOp:
 		in.coreFuncs = append(in.coreFuncs, coreRef{in.host, builtinName(d.Builtin)})

@@ -38,7 +38,7 @@ var ErrDead = errors.New("the component has trapped before")
 // *HostError.
 func (p *Program) Instantiate(ctx context.Context, memory uint64) (*Instance, error) {
 	i := &Instance{
-		store: &store{p: p, instances: map[*binary.Component][]*instance{}},
+		store: &store{p: p},
 		mem:   memories{limit: memory},
 	}
 	err := i.guard(func() error {

@@ -41,6 +41,8 @@ func text(v Value) string {
 		return fmt.Sprintf("%q", r)
 	case []byte:
 		return fmt.Sprintf("%x", r)
+	case *[]byte:
+		return fmt.Sprintf("%x", *r)
 	case []Value:
 		s := "("
 		for _, e := range r {

@@ -40,8 +40,10 @@ type Context struct {
 	// Budget is how many bytes of the host the lifted values may still take.
 	Budget int
 
-	buf   []byte
-	sizes []uint32 // for storeTexts
+	buf    []byte
+	sizes  []uint32  // for storeTexts
+	lists  [2][]byte // lifted lists of numbers, the first ones of a call
+	lifted int       // how many of lists are taken
 }
 
 // refresh looks at the memory anew, after code of the guest has run.

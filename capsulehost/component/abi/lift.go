@@ -140,6 +140,12 @@ func (cx *Context) loadElements(elem *Plan, ptr, n uint32) Value {
 			cx.take(uint64(len(b)))
 			b = slices.Clone(b)
 		}
+		if !cx.Copy && cx.lifted < len(cx.lists) {
+			l := &cx.lists[cx.lifted] // without an allocation
+			cx.lifted++
+			*l = b
+			return Value{Ref: l}
+		}
 		return Value{Ref: b}
 	}
 	vs := cx.values(int(n))

@@ -88,6 +88,8 @@ func listLen(elem *Plan, v Value) uint32 {
 	switch l := v.Ref.(type) {
 	case []byte:
 		return uint32(len(l)) / elem.size
+	case *[]byte:
+		return uint32(len(*l)) / elem.size
 	case []Value:
 		return uint32(len(l))
 	}
@@ -95,7 +97,7 @@ func listLen(elem *Plan, v Value) uint32 {
 }
 
 func (cx *Context) storeElements(elem *Plan, ptr uint32, v Value) {
-	if b, ok := v.Ref.([]byte); ok {
+	if b, ok := v.bytes(); ok {
 		copy(cx.buf[ptr:], b)
 		return
 	}
@@ -142,7 +144,7 @@ func (cx *Context) lowerFlat(p *Plan, v Value, out *flatWriter) {
 }
 
 func (cx *Context) lowerFixed(p *Plan, v Value, out *flatWriter) {
-	b, raw := v.Ref.([]byte)
+	b, raw := v.bytes()
 	if !raw {
 		for _, e := range v.Fields() {
 			cx.lowerFlat(p.elem, e, out)

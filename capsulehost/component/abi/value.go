@@ -10,8 +10,8 @@ import "slices"
 // the representation of the resource that a handle stands for.
 //
 // Ref holds a string as string; a list of numbers as []byte, the numbers in
-// little-endian order, which may be the guest's own memory and is then valid
-// during the call only; other lists, records and tuples as []Value; and the
+// little-endian order, or as *[]byte to it, which may be the guest's own memory
+// and is then valid during the call only; other lists, records and tuples as []Value; and the
 // payload of a variant, option or result as *Value, nil if there is none.
 type Value struct {
 	Num uint64
@@ -60,7 +60,24 @@ func (v Value) Payload() Value {
 func (v Value) Text() string { return v.Ref.(string) }
 
 // Bytes returns the bytes of a list of numbers; see Value.
-func (v Value) Bytes() []byte { return v.Ref.([]byte) }
+func (v Value) Bytes() []byte {
+	b, ok := v.bytes()
+	if !ok {
+		panic("the value is no list of numbers")
+	}
+	return b
+}
+
+// bytes returns the bytes of a list of numbers; false if it is no such list.
+func (v Value) bytes() ([]byte, bool) {
+	switch b := v.Ref.(type) {
+	case []byte:
+		return b, true
+	case *[]byte:
+		return *b, true
+	}
+	return nil, false
+}
 
 // Fields returns the values of a record or tuple, or of a list that is not one
 // of numbers.
@@ -71,6 +88,8 @@ func (v Value) Clone() Value {
 	switch r := v.Ref.(type) {
 	case []byte:
 		v.Ref = slices.Clone(r)
+	case *[]byte:
+		v.Ref = slices.Clone(*r)
 	case []Value:
 		out := make([]Value, len(r))
 		for i, e := range r {
