@@ -25,6 +25,7 @@ type options struct {
 	realloc  api.Function
 	// allocator is the method allocate, made once.
 	allocator func(ctx context.Context, old, oldSize, align, size uint32) uint32
+	stack     [4]uint64 // of allocate, which realloc cannot enter again
 	// source is where realloc is from; batch calls it too.
 	source coreRef
 	batch  *batch
@@ -61,14 +62,14 @@ func (o *options) context(ctx context.Context) abi.Context {
 
 // allocate calls realloc, from which the instance may not call out.
 func (o *options) allocate(ctx context.Context, old, oldSize, align, size uint32) uint32 {
-	stack := [4]uint64{uint64(old), uint64(oldSize), uint64(align), uint64(size)}
+	o.stack = [4]uint64{uint64(old), uint64(oldSize), uint64(align), uint64(size)}
 	may := o.in.mayLeave
 	o.in.mayLeave = false
-	if err := o.realloc.CallWithStack(ctx, stack[:]); err != nil {
+	if err := o.realloc.CallWithStack(ctx, o.stack[:]); err != nil {
 		panic(err) // the guest's own trap, or its end
 	}
 	o.in.mayLeave = may
-	return uint32(stack[0])
+	return uint32(o.stack[0])
 }
 
 // lowered is a function of a component as core modules call it.

@@ -44,6 +44,8 @@ type Context struct {
 	sizes  []uint32  // for storeTexts
 	lists  [2][]byte // lifted lists of numbers, the first ones of a call
 	lifted int       // how many of lists are taken
+	list   List      // the first one that is made in a call
+	listed bool      // it is taken
 }
 
 // refresh looks at the memory anew, after code of the guest has run.

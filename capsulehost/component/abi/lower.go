@@ -75,7 +75,7 @@ func (cx *Context) store(p *Plan, ptr uint32, v Value) {
 
 // storeList puts a list where the guest allocates it.
 func (cx *Context) storeList(elem *Plan, v Value) (ptr, n uint32) {
-	if at, ok := v.Ref.(Placed); ok {
+	if at, ok := v.Ref.(*Placed); ok {
 		return at.Ptr, at.Len
 	}
 	n = listLen(elem, v)

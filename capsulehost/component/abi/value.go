@@ -18,7 +18,8 @@ type Value struct {
 	Ref any
 }
 
-// Placed is the Ref of a list that is in the memory of the guest already.
+// Placed is, by a pointer, the Ref of a list that is in the memory of the guest
+// already.
 type Placed struct{ Ptr, Len uint32 }
 
 // Bool returns a bool.
