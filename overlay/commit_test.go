@@ -7,8 +7,10 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -264,7 +266,7 @@ func TestCommitParallel(t *testing.T) {
 	l.must(l.write("d/new", "0"))
 	ctx, stop := context.WithCancel(l.ctx)
 	var wg sync.WaitGroup
-	last := make([]int, len(files))
+	last := make([]atomic.Int64, len(files))
 	for i, path := range files {
 		wg.Add(2)
 		go func() { // replaces the file as an editor does
@@ -279,7 +281,7 @@ func TestCommitParallel(t *testing.T) {
 					t.Errorf("%s: %v", path, err)
 					return
 				}
-				last[i] = n
+				last[i].Store(int64(n))
 			}
 		}()
 		go func() {
@@ -297,7 +299,19 @@ func TestCommitParallel(t *testing.T) {
 			}
 		}()
 	}
-	for range 30 {
+	// On one processor the commits could be over before a writer has begun.
+	atWork := func() bool {
+		for i := range last {
+			if last[i].Load() < 1 {
+				return false
+			}
+		}
+		return true
+	}
+	for !atWork() && !t.Failed() {
+		time.Sleep(time.Millisecond)
+	}
+	for range 10 { // each waits a moment for files that were just written
 		if _, err := l.fs.Commit(l.ctx, CommitOptions{NoSync: true}); err != nil {
 			t.Errorf("commit: %v", err)
 			break
@@ -307,7 +321,7 @@ func TestCommitParallel(t *testing.T) {
 	wg.Wait()
 	l.commit(CommitOptions{})
 	for i, path := range files {
-		if got, want := l.hostRead(path), strings.Repeat(fmt.Sprint(last[i]%10), 1000); got != want {
+		if got, want := l.hostRead(path), strings.Repeat(fmt.Sprint(last[i].Load()%10), 1000); got != want {
 			t.Errorf("%s is generation %.1s in the workspace, %.1s was the last", path, got, want)
 		}
 	}
