@@ -226,6 +226,17 @@ type RunIO struct {
 	// Module opens the capsule's file. It is called at most once, and not at
 	// all where the owner has the capsule compiled already.
 	Module func() (io.ReadCloser, error)
+
+	// Compiling, where it is not nil, is called with the size of a capsule in
+	// bytes before it is compiled or taken from the cache's directory, and what
+	// it returns after that. Nothing is written to Stdout and Stderr between.
+	Compiling func(size int64) (done func())
+}
+
+// compiling is what an owner says of the compiler.
+type compiling struct {
+	Size int64 `json:"size"` // of the capsule, in bytes
+	Done bool  `json:"done,omitempty"`
 }
 
 // How a capsule ended.

@@ -295,7 +295,19 @@ func (c *client) Run(ctx context.Context, req RunRequest, rio RunIO) (RunResult,
 		module, err = rio.Module()
 		return module, err
 	}
+	compiled := func() {}
+	if rio.Compiling != nil {
+		x.progress = decode(func(p compiling) error {
+			compiled()
+			compiled = func() {}
+			if !p.Done {
+				compiled = rio.Compiling(p.Size)
+			}
+			return nil
+		})
+	}
 	err := c.call(ctx, opRun, req, x, &r)
+	compiled()
 	if module != nil {
 		err = errors.Join(err, module.Close())
 	}

@@ -90,7 +90,12 @@ func (r *runner) module(ctx context.Context, h *capsulehost.Host, req *RunReques
 	if err != nil {
 		return nil, nil, err
 	}
+	compiled := func() {}
+	if rio.Compiling != nil {
+		compiled = rio.Compiling(int64(len(wasm)))
+	}
 	m, err := h.Compile(ctx, wasm)
+	compiled()
 	if err != nil {
 		return nil, nil, notRunnable(req.Name, err)
 	}

@@ -227,6 +227,11 @@ func dispatch(ctx context.Context, conn Conn, c *call, req request) (any, error)
 		return conn.Run(ctx, a, RunIO{
 			Stdin: c.stream(wire.Stdin), Stdout: c.w.Writer(wire.Stdout), Stderr: c.w.Writer(wire.Stderr),
 			Module: func() (io.ReadCloser, error) { return io.NopCloser(c.stream(wire.Module)), nil },
+			Compiling: func(size int64) func() {
+				// A client that is gone needs none.
+				c.w.WriteJSON(wire.Progress, compiling{Size: size})
+				return func() { c.w.WriteJSON(wire.Progress, compiling{Size: size, Done: true}) }
+			},
 		})
 	case opRecorded:
 		return none{}, conn.Recorded(ctx)

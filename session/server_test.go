@@ -117,6 +117,43 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// TestCompiling has a client told of the compiler before what the capsule
+// prints, ended also where the compiler fails and the owner says no more.
+func TestCompiling(t *testing.T) {
+	var told []string
+	say := func(what string) { told = append(told, what) }
+	for _, fails := range []bool{false, true} {
+		told = nil
+		c, _ := newServer(t, &fakeConn{run: func(_ context.Context, _ RunRequest, rio RunIO) (RunResult, error) {
+			done := rio.Compiling(12 << 20)
+			if fails {
+				return RunResult{}, errors.New("no such opcode")
+			}
+			done()
+			_, err := rio.Stdout.Write([]byte("output"))
+			return RunResult{}, err
+		}})
+		_, err := c.Run(t.Context(), RunRequest{}, RunIO{
+			Stdout: writerFunc(func(p []byte) (int, error) { say(string(p)); return len(p), nil }),
+			Compiling: func(size int64) func() {
+				say(fmt.Sprint("begin ", size))
+				return func() { say("end") }
+			},
+		})
+		want := "begin 12582912, end, output"
+		if fails {
+			want = "begin 12582912, end"
+		}
+		if got := strings.Join(told, ", "); got != want || (err != nil) != fails {
+			t.Errorf("fails %t: the client was told %s; %v", fails, got, err)
+		}
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
 func TestStreams(t *testing.T) {
 	big := bytes.Repeat([]byte("0123456789"), 100_000)
 	c, _ := newServer(t, &fakeConn{run: func(_ context.Context, req RunRequest, rio RunIO) (RunResult, error) {

@@ -128,6 +128,9 @@ func (e *env) runRequest(c *cli.Context) (session.RunRequest, session.RunIO, err
 		Timeout: c.Duration("timeout"),
 	}
 	rio := session.RunIO{Stdin: e.stdin, Stdout: e.stdout, Stderr: e.stderr}
+	if !e.quiet && isTerminal(e.stderr) {
+		rio.Compiling = spinner{w: e.stderr, what: "compiling " + oneLine(filepath.Base(c.Args().First())), wait: compileWait}.start
+	}
 	if err := store.CheckPrincipal(req.Principal); err != nil {
 		return req, rio, err
 	}
