@@ -2,6 +2,7 @@ package hostfs
 
 import (
 	"context"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -198,39 +199,41 @@ func (h *handle) truncate(size int64) error {
 
 // Close implements vfs.Handle.
 func (h *handle) Close() error {
-	n := h.n
-	n.shard.mu.Lock()
-	for i, o := range n.open {
-		if o == h.held {
-			n.open = append(n.open[:i], n.open[i+1:]...)
-			break
-		}
-	}
-	keep := len(n.open) == 0 && len(n.aliases) == 0 && n.pin == nil && n.refs > 0
-	n.shard.mu.Unlock()
-	if keep {
-		h.fs.keep(n, h.held.fd)
+	spare := h.fs.release(h.n, h.held)
+	if spare != nil {
+		spare.done()
 	}
 	err := h.held.done()
-	h.fs.unhold(n)
+	h.fs.unhold(h.n)
 	return err
 }
 
-// keep pins a nameless file whose last handle is being closed, so that the
-// references to it stay good.
-func (fs *FS) keep(n *node, fd int) {
-	a, err := n.stat(fd)
-	if err != nil {
-		return // it answers ESTALE from now on
-	}
-	path, err := at.Reopen(fd, unix.O_PATH)
-	if err != nil {
-		return
-	}
-	n.shard.mu.Lock()
-	pinned := len(n.aliases) == 0 && fs.pinLocked(n, newHeld(path), &a)
-	n.shard.mu.Unlock()
-	if !pinned {
-		unix.Close(path)
+// release takes f from n's open files. A nameless file that is still referred
+// to is pinned in the place of its last open one, in one step: whoever reaches
+// for the node meanwhile finds one or the other. A pin that is not needed after
+// all is returned.
+func (fs *FS) release(n *node, f *held) (spare *held) {
+	s := n.shard
+	var a vfs.Attr
+	for tried := false; ; tried = true {
+		s.mu.Lock()
+		last := len(n.open) == 1 && len(n.aliases) == 0 && n.pin == nil && n.refs > 0
+		if !last || tried {
+			n.open = slices.DeleteFunc(n.open, func(o *held) bool { return o == f })
+			if last && spare != nil && fs.pinLocked(n, spare, &a) {
+				spare = nil
+			}
+			s.mu.Unlock()
+			return spare
+		}
+		s.mu.Unlock()
+		// Without a pin it answers ESTALE from now on.
+		var err error
+		if a, err = n.stat(f.fd); err != nil {
+			continue
+		}
+		if fd, err := at.Reopen(f.fd, unix.O_PATH); err == nil {
+			spare = newHeld(fd)
+		}
 	}
 }

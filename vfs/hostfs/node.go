@@ -32,6 +32,7 @@ type node struct {
 	refs    uint64  // references of callers
 	holds   int     // handles, and aliases of nodes that lie in this directory
 	aliases []alias // names, the one seen last first
+	named   uint64  // names that were added, ever
 	pin     *held   // the file itself, if it has no name
 	open    []*held // files of its handles
 	last    *vfs.Attr
@@ -123,6 +124,7 @@ func (n *node) addAliasLocked(a alias) (drop *node) {
 		drop = n.aliases[last].parent
 		n.aliases = n.aliases[:last]
 	}
+	n.named++
 	n.aliases = append(n.aliases, alias{})
 	copy(n.aliases[1:], n.aliases)
 	n.aliases[0] = a

@@ -83,8 +83,30 @@ func (fs *FS) reach(n *node) (spot, error) {
 	if n.dir != nil {
 		return fs.enter(n)
 	}
-	var s spot
-	err := fs.byName(n, func(dirfd int, name string) error {
+	for {
+		named := n.timesNamed()
+		s, err := fs.reachByName(n)
+		if err != syscall.ESTALE {
+			return s, err
+		}
+		if pin := n.nameless(); pin != nil {
+			return spot{fd: pin.fd, pin: pin}, nil
+		}
+		// A name that it was given meanwhile has taken the pin's place.
+		if n.timesNamed() == named {
+			return s, err
+		}
+	}
+}
+
+func (n *node) timesNamed() uint64 {
+	n.shard.mu.Lock()
+	defer n.shard.mu.Unlock()
+	return n.named
+}
+
+func (fs *FS) reachByName(n *node) (s spot, err error) {
+	err = fs.byName(n, func(dirfd int, name string) error {
 		fd, err := at.Open(dirfd, name, unix.O_PATH, 0)
 		if err != nil {
 			return err
@@ -100,11 +122,6 @@ func (fs *FS) reach(n *node) (spot, error) {
 		s = spot{fd: fd, own: true}
 		return nil
 	})
-	if err == syscall.ESTALE {
-		if pin := n.nameless(); pin != nil {
-			return spot{fd: pin.fd, pin: pin}, nil
-		}
-	}
 	return s, err
 }
 

@@ -96,6 +96,34 @@ func concurrentCases() []testCase {
 		{"Concurrent/RenameIsAtomic", Tree{file("a", "aaaa"), file("b", "bbbb"), dir("d")}, renameIsAtomic},
 		{"Concurrent/ReachedWhileRenamed", Tree{dir("d"), dir("e"), file("d/f", "x"), dir("d/s"), file("d/s/g", "y")}, reachedWhileRenamed},
 		{"Concurrent/Churn", Tree{dir("d0"), dir("d1"), dir("d0/s"), file("d0/n0", "n0"), file("d1/n1", "n1"), file("d0/s/n2", "n2")}, churn},
+		{"Concurrent/TmpfileWhileClosed", nil, func(e *env) {
+			if e.lacks(Tmpfile) {
+				return // Tmpfile has checked what is promised then
+			}
+			// The node stays good while its handles go.
+			for i := range rounds {
+				ent, h := e.tmpfile(vfs.RootID, "abc")
+				second := e.open(ent.Node, unix.O_RDONLY)
+				delete(e.handles, h)
+				delete(e.handles, second)
+				var wg sync.WaitGroup
+				wg.Go(func() { e.allowed("Close", h.Close()) })
+				wg.Go(func() { e.allowed("Close", second.Close()) })
+				wg.Go(func() {
+					a, err := e.fs.GetAttr(e.ctx, ent.Node, nil)
+					if e.allowed("GetAttr", err) && a.Size != 3 {
+						e.Errorf("its size is %d", a.Size)
+					}
+				})
+				wg.Go(func() {
+					if _, err := e.fs.Link(e.ctx, ent.Node, vfs.RootID, fmt.Sprint("f", i)); e.allowed("Link", err) {
+						e.fs.Forget(ent.Node, 1)
+					}
+				})
+				wg.Wait()
+				e.contents(e.at(fmt.Sprint("f", i)).Node, "abc")
+			}
+		}},
 		{"Concurrent/FirstWrite", Tree{file("f", strings.Repeat("0", 8*rounds))}, func(e *env) {
 			// Many writers make the file's first change at once, to bytes of
 			// their own, through handles of their own; none may be lost.
