@@ -33,7 +33,7 @@ func (f *found) linked() bool {
 
 // newFound makes a node of what was found as name in p. Nobody knows it yet.
 func newFound(p *node, name string, f *found) *node {
-	n := &node{typ: f.attr.Type(), up: f.up, orphan: -1, real: f.id, idx: f.idx, nlAdj: f.nlAdj}
+	n := &node{typ: f.attr.Type(), up: f.up, orphan: -1, spare: -1, real: f.id, idx: f.idx, nlAdj: f.nlAdj}
 	n.ino.Store(f.ino)
 	if f.attr.IsDir() {
 		n.d = &dirState{lowers: f.lowers, opaque: f.opaque, redirect: f.redirect}

@@ -42,12 +42,12 @@ func (fs *FS) attrLocked(n *node, h vfs.Handle) (vfs.Attr, error) {
 
 // statLocked returns the attributes of the open file. h.n.mu is held.
 func (h *handle) statLocked() (vfs.Attr, error) {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	if h.fd < 0 || h.gen != h.n.gen {
-		return vfs.Attr{}, syscall.ESTALE
+	fd, err := h.file()
+	if err != nil {
+		return vfs.Attr{}, err
 	}
-	a, _, err := at.Stat(h.fd, "")
+	defer h.mu.RUnlock()
+	a, _, err := at.Stat(fd, "")
 	if err == nil {
 		h.n.showLocked(&a)
 	}

@@ -257,6 +257,97 @@ func TestCommitLive(t *testing.T) {
 	}))
 }
 
+// TestCommitUnderGoneFiles commits, and replaces in the workspace, what somebody
+// has open or refers to and nothing leads to any more.
+func TestCommitUnderGoneFiles(t *testing.T) {
+	open := func(l *lab, n vfs.NodeID, flags int) vfs.Handle {
+		h, err := l.fs.Open(l.ctx, n, flags)
+		l.must(err)
+		return h
+	}
+	check := func(l *lab, what string, h vfs.Handle, want string) {
+		t.Helper()
+		buf := make([]byte, 100)
+		if k, err := h.ReadAt(l.ctx, buf, 0); err != nil || string(buf[:k]) != want {
+			t.Errorf("%s: the handle reads %q, %v, want %q", what, buf[:k], err, want)
+		}
+		if a, err := l.fs.GetAttr(l.ctx, h.Node(), h); err != nil || a.Size != int64(len(want)) {
+			t.Errorf("%s: the handle's size is %d, %v, want %d", what, a.Size, err, len(want))
+		}
+	}
+	t.Run("copy", func(t *testing.T) {
+		l := newLab(t).seed("d/a=old").open()
+		l.must(l.write("d/a", "first"))
+		l.must(l.node("d/a", func(n vfs.NodeID) error {
+			early, late := open(l, n, unix.O_RDONLY), open(l, n, unix.O_RDONLY)
+			defer early.Close()
+			defer late.Close()
+			l.commit(CommitOptions{})
+			l.must(all(func() error { return l.write("d/t", "second") }, func() error { return l.mv("d/t", "d/a") }))
+			l.commit(CommitOptions{})
+			check(l, "after the second commit", early, "first")
+			l.must(os.WriteFile(l.host("d/t"), []byte("the host's"), 0o644))
+			l.must(os.Rename(l.host("d/t"), l.host("d/a")))
+			check(l, "after a change in the workspace", early, "first")
+			check(l, "after a change in the workspace", late, "first")
+			return nil
+		}))
+		if got, err := l.read("d/a"); err != nil || got != "the host's" {
+			t.Errorf("the view has %q, %v", got, err)
+		}
+	})
+	t.Run("replaced by the host", func(t *testing.T) {
+		l := newLab(t).seed("d/a=old").open()
+		l.must(l.write("d/a", "first"))
+		l.must(l.node("d/a", func(n vfs.NodeID) error {
+			h := open(l, n, unix.O_RDONLY)
+			defer h.Close()
+			l.commit(CommitOptions{})
+			l.must(os.WriteFile(l.host("d/t"), []byte("the host's"), 0o644))
+			l.must(os.Rename(l.host("d/t"), l.host("d/a")))
+			check(l, "after a change in the workspace", h, "first")
+			return nil
+		}))
+	})
+	t.Run("removed", func(t *testing.T) {
+		l := newLab(t).seed("d/a=old", "d/b=old").open()
+		for _, by := range []func() error{
+			func() error { return l.rm("d/a") },
+			func() error { return l.mv("d/b", "d/a") },
+		} {
+			before := l.view()
+			l.must(l.node("d/a", func(n vfs.NodeID) error {
+				reader, writer := open(l, n, unix.O_RDONLY), open(l, n, unix.O_RDWR)
+				defer reader.Close()
+				defer writer.Close()
+				l.must(by())
+				l.commit(CommitOptions{})
+				check(l, "removed", reader, "old")
+				third := open(l, n, unix.O_RDONLY)
+				defer third.Close()
+				check(l, "opened when it was removed", third, "old")
+				_, err := writer.WriteAt(l.ctx, []byte("written"), 0)
+				l.must(err)
+				for _, h := range []vfs.Handle{reader, writer, third} {
+					check(l, "written when it was removed", h, "written")
+				}
+				if a, err := l.fs.GetAttr(l.ctx, n, nil); err != nil || a.Nlink != 0 {
+					t.Errorf("it has %d links, %v", a.Nlink, err)
+				}
+				return nil
+			}))
+			if after := l.view(); len(after) != len(before)-1 {
+				t.Errorf("%v became %v", before, after)
+			}
+			l.upperEmpty()
+			if n := l.fs.orphans.Load(); n != 0 {
+				t.Errorf("%d descriptors are held for files that nobody uses", n)
+			}
+			l.must(os.WriteFile(l.host("d/a"), []byte("old"), 0o644))
+		}
+	})
+}
+
 // TestCommitParallel has readers and writers at work during commits: a reader
 // sees a whole generation of a file and never a missing one, and nothing that
 // was written is lost.

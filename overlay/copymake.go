@@ -14,7 +14,7 @@ import (
 // copied is a finished copy in the work directory.
 type copied struct {
 	scratch
-	low  *ldir    // of the lower object
+	low  *ldir    // of the lower object; nil for a file without a name
 	from string   // its name there
 	attr vfs.Attr // of it
 	id   at.Ident
@@ -23,10 +23,9 @@ type copied struct {
 	parted []link // names of the node that do not stand for the copy; see partLocked
 }
 
-// lowerSource returns where the lower object of n is: its directory and name.
-func (n *node) lowerSource() (*ldir, string) {
-	n.mu.RLock()
-	defer n.mu.RUnlock()
+// sourceLocked returns where the lower object of n is: its directory and name.
+// n.mu is held.
+func (n *node) sourceLocked() (*ldir, string) {
 	if n.d == nil {
 		return n.low, n.name
 	}
@@ -36,7 +35,7 @@ func (n *node) lowerSource() (*ldir, string) {
 
 // source is the lower object of a node, open for being copied.
 type source struct {
-	low   *ldir
+	low   *ldir  // nil for a file without a name
 	name  string // in low
 	dirfd int    // of low
 	fd    int    // of the object, -1 if it is no regular file, directory or link
@@ -47,24 +46,22 @@ type source struct {
 // openSource opens the lower object of n. ESTALE if the host has put something
 // else in its place.
 func (fs *FS) openSource(n *node) (_ *source, err error) {
-	s := &source{fd: -1}
-	if s.low, s.name = n.lowerSource(); s.low == nil {
-		return nil, syscall.ESTALE
-	}
-	if s.dirfd, err = s.low.at.Acquire(); err != nil {
-		return nil, gone(err)
-	}
+	s := &source{dirfd: -1, fd: -1}
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
-	switch n.typ {
-	case unix.S_IFREG:
-		// O_NONBLOCK: it may have become a fifo.
-		s.fd, err = openLower(s.dirfd, s.name, unix.O_RDONLY|unix.O_NONBLOCK)
-	case unix.S_IFDIR, unix.S_IFLNK:
-		s.fd, err = at.Open(s.dirfd, s.name, unix.O_PATH, 0)
+	n.mu.RLock()
+	real, held := n.real, n.orphan >= 0
+	if held {
+		s.fd, err = at.Reopen(n.orphan, unix.O_RDONLY)
+	} else {
+		s.low, s.name = n.sourceLocked()
+	}
+	n.mu.RUnlock()
+	if !held {
+		err = s.open(n.typ)
 	}
 	if err != nil {
 		return nil, gone(err)
@@ -72,13 +69,31 @@ func (fs *FS) openSource(n *node) (_ *source, err error) {
 	if s.attr, s.id, err = s.stat(); err != nil {
 		return nil, gone(err)
 	}
-	n.mu.RLock()
-	real := n.real
-	n.mu.RUnlock()
 	if s.id != real || s.attr.Type() != n.typ {
 		return nil, syscall.ESTALE
 	}
 	return s, nil
+}
+
+// open opens the object, whose type should be typ, by its name.
+func (s *source) open(typ uint32) error {
+	if s.low == nil {
+		return syscall.ESTALE
+	}
+	fd, err := s.low.at.Acquire()
+	if err != nil {
+		s.low = nil
+		return err
+	}
+	s.dirfd = fd
+	switch typ {
+	case unix.S_IFREG:
+		// O_NONBLOCK: it may have become a fifo.
+		s.fd, err = openLower(s.dirfd, s.name, unix.O_RDONLY|unix.O_NONBLOCK)
+	case unix.S_IFDIR, unix.S_IFLNK:
+		s.fd, err = at.Open(s.dirfd, s.name, unix.O_PATH, 0)
+	}
+	return err
 }
 
 func (s *source) stat() (vfs.Attr, at.Ident, error) {
@@ -90,7 +105,9 @@ func (s *source) stat() (vfs.Attr, at.Ident, error) {
 
 func (s *source) close() {
 	closeFD(s.fd)
-	s.low.at.Release()
+	if s.low != nil {
+		s.low.at.Release()
+	}
 }
 
 // errTorn says that the host wrote to a lower file while it was copied. After
@@ -108,8 +125,10 @@ func (fs *FS) makeCopy(ctx context.Context, n *node, limit int64) (_ *copied, er
 		return nil, err
 	}
 	defer src.close()
-	if err := fs.diverge(src.low, src.name, src.attr, src.id); err != nil {
-		return nil, err
+	if src.low != nil { // else it covers nothing
+		if err := fs.diverge(src.low, src.name, src.attr, src.id); err != nil {
+			return nil, err
+		}
 	}
 	c := &copied{low: src.low, from: src.name, attr: src.attr, id: src.id}
 	if c.scratch, err = fs.makeScratch(n.typ, src.fd, c.attr.Rdev); err != nil {
@@ -160,7 +179,7 @@ func (fs *FS) fillCopy(ctx context.Context, n *node, c *copied, src *source, lim
 	if err := fs.ly.setIno(fd, name, n.ino.Load()); err != nil {
 		return err
 	}
-	if n.typ != unix.S_IFDIR && c.attr.Nlink > 1 {
+	if n.typ != unix.S_IFDIR && c.attr.Nlink > 1 && c.low != nil {
 		if c.idx = idx; c.idx == "" {
 			c.idx = fs.indexName(c.low, src.dirfd, c.from, &c.attr, c.id)
 		}

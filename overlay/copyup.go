@@ -319,6 +319,7 @@ func (fs *FS) publishNameless(n *node, c *copied) (bool, error) {
 		if err := c.publish(fs, fs.ly.scratch, parked); err != nil {
 			return false, err
 		}
+		fs.dropOrphanLocked(n)
 		n.dir, n.name, n.idx = fs.parking, parked, ""
 		fs.becomeUpperLocked(n, id)
 		return true, nil
@@ -368,6 +369,7 @@ func (fs *FS) becomeUpperLocked(n *node, id at.Ident) {
 	n.changed.Store(true)
 	n.up, n.real, n.low = true, id, nil
 	n.gen++
+	n.dropSpareLocked()
 	if n.d == nil {
 		fs.nodes.unregisterIdent(old, n)
 	}

@@ -379,7 +379,7 @@ func (fs *FS) Tmpfile(ctx context.Context, parent vfs.NodeID, flags int, mode ui
 	if err != nil {
 		return vfs.Entry{}, nil, err
 	}
-	n := &node{typ: unix.S_IFREG, up: true, orphan: fd, real: id, nameless: true, tmp: true}
+	n := &node{typ: unix.S_IFREG, up: true, orphan: fd, spare: -1, real: id, nameless: true, tmp: true}
 	fs.orphans.Add(1)
 	n.ino.Store(fs.devs.ino(id))
 	fs.nodes.add(n)

@@ -213,6 +213,9 @@ func (h *handle) file() (int, error) {
 				flags = unix.O_RDONLY | unix.O_NONBLOCK | flags&(unix.O_DIRECT|unix.O_NOATIME)
 			}
 			fd, err := h.fs.openReal(h.n, flags)
+			if err == syscall.ESTALE && h.fd >= 0 && h.n.spare >= 0 {
+				fd, err = at.Reopen(h.n.spare, flags)
+			}
 			if err == syscall.EACCES && h.fd >= 0 {
 				fd, err = h.fs.openAnyway(h.n, flags)
 			}
@@ -447,7 +450,9 @@ func (h *handle) Close() error {
 			err = nil
 		}
 	}
-	h.n.opens.Add(-1)
+	if h.n.opens.Add(-1) == 0 {
+		h.n.unspare()
+	}
 	h.fs.put(h.n)
 	return err
 }

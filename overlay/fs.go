@@ -282,7 +282,7 @@ func (fs *FS) openRoot() error {
 		}
 		l.xwh = v == "x"
 	}
-	n := &node{typ: unix.S_IFDIR, d: new(dirState), up: true, orphan: -1, real: up}
+	n := &node{typ: unix.S_IFDIR, d: new(dirState), up: true, orphan: -1, spare: -1, real: up}
 	n.d.upper.Store(fs.ly.upper)
 	n.d.lowers = fs.ly.lowers
 	impure, err := fs.ly.impure(ufd, "")

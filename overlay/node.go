@@ -38,6 +38,7 @@ type node struct {
 	gen      uint32 // grows when handles must open the real file anew
 	nlAdj    int32  // st_nlink shown less the real inode's
 	orphan   int    // descriptor of a real object without a name; -1 without
+	spare    int    // descriptor for handles that were open at the last growth of gen; -1 without
 	real     at.Ident
 
 	// Where the real object of a non-directory is, unless it is an orphan.

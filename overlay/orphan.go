@@ -9,7 +9,8 @@ import (
 // A file or directory whose last name is removed while somebody uses its node
 // stays within reach by a descriptor. There are at most Options.DirFDs of these;
 // beyond that it is parked: it has a name in the work directory until the node
-// goes.
+// goes. A lower file is left where it is then, for as long as the workspace has
+// it.
 
 // crowded tells whether as many descriptors are held for orphans as may be.
 func (fs *FS) crowded() bool { return fs.orphans.Load() >= int64(fs.opt.DirFDs) }
@@ -45,6 +46,59 @@ func (fs *FS) dropOrphanLocked(n *node) {
 		}
 		n.dir = nil
 	}
+}
+
+// keepSpareLocked opens the lower file that was just put behind n for handles
+// that are open, so that it stays theirs whatever happens to its name before
+// they come to use it. n.mu is held exclusively.
+func (fs *FS) keepSpareLocked(n *node) {
+	n.dropSpareLocked()
+	if n.up || n.typ != unix.S_IFREG || n.opens.Load() == 0 {
+		return
+	}
+	// Without it, the handles open the file by its name.
+	if fd, err := fs.openReal(n, unix.O_PATH); err == nil {
+		n.spare = fd
+	}
+}
+
+// dropSpareLocked closes the spare descriptor. n.mu is held exclusively.
+func (n *node) dropSpareLocked() {
+	closeFD(n.spare)
+	n.spare = -1
+}
+
+// unspare closes the spare descriptor when the last handle is closed: who opens
+// n later has the file that is behind it then.
+func (n *node) unspare() {
+	n.mu.RLock()
+	has := n.spare >= 0
+	n.mu.RUnlock()
+	if !has {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.opens.Load() == 0 {
+		n.dropSpareLocked()
+	}
+}
+
+// holdLower opens the lower file of n, which is about to lose its last name, or
+// returns -1. The host may have replaced it, and may have other names of it.
+func (fs *FS) holdLower(n *node) int {
+	if n.typ != unix.S_IFREG || n.refs.Load() <= 1 || fs.crowded() {
+		return -1
+	}
+	fd, err := fs.openReal(n, unix.O_PATH)
+	if err != nil {
+		return -1
+	}
+	if a, _, err := at.Stat(fd, ""); err != nil || a.Nlink > 1 {
+		unix.Close(fd)
+		return -1
+	}
+	return fd
 }
 
 // hold opens the object name in dirfd, which is about to lose that name.

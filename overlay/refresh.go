@@ -225,6 +225,7 @@ func (fs *FS) rebindLocked(p *node, name string, c *node, f *found) {
 	c.dir, c.name, c.low, c.idx, c.nlAdj = f.dir, f.name, f.low, f.idx, f.nlAdj
 	if !same {
 		c.gen++
+		fs.keepSpareLocked(c)
 		fs.nodes.unregisterIdent(old, c)
 		if f.linked() {
 			fs.nodes.setIdent(f.id, c)

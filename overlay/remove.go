@@ -198,7 +198,13 @@ func (fs *FS) unhold(v *held) {
 // uses the node. n.mu is held.
 func (fs *FS) holdLocked(n *node, p *node, fd int, name string, inUpper bool, nlink uint32) (*held, error) {
 	v := &held{n: n, fd: -1}
-	if !n.up || n.orphan >= 0 {
+	if n.orphan >= 0 {
+		return v, nil
+	}
+	if !n.up {
+		if nlink <= 1 {
+			v.fd = fs.holdLower(n)
+		}
 		return v, nil
 	}
 	if n.idx != "" {
