@@ -44,6 +44,8 @@
 //
 // A handle that was opened before goes on with the copy: each use compares its
 // generation with the node's. A handle never has a lower file open for writing.
+// After a commit or discard it goes on with the lower file, which the node keeps
+// open for it until then.
 //
 // # Inode numbers
 //
