@@ -140,7 +140,11 @@ func (fs *FS) nameUpper(ctx context.Context, path string, id at.Ident) error {
 	if n.idx == "" || !n.up || fs.nameInUpperLocked(n, p, t.Name) {
 		return nil
 	}
-	if _, err := fs.coverLocked(p, t.Name); err != nil {
+	low, a, now, err := fs.lowerEntry(p, t.Name)
+	if err == nil && low != nil {
+		err = fs.diverge(low, t.Name, a, now)
+	}
+	if err != nil {
 		return err
 	}
 	err = keepTimes(p.d.upper.Load(), func(fd int) error {

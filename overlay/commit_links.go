@@ -11,11 +11,16 @@ import (
 
 // linkGroup is an upper file with several names, of which some are committed.
 type linkGroup struct {
-	host    location // a name that the workspace has for it
-	id      at.Ident // what that is
-	first   string   // the path of the view that was copied for it, if any
-	attr    vfs.Attr // of the upper file when it was copied
+	attr    vfs.Attr             // of the upper file when it was copied
+	hosts   map[uint64]*linkHost // by mount of the workspace, as no file has names on two
 	members []member
+}
+
+// linkHost is what a group is on one mount of the workspace.
+type linkHost struct {
+	at    location // a name that the workspace has for it
+	id    at.Ident // what that is
+	first string   // the path of the view that was copied for it, if any
 }
 
 // member is a committed name of a group, which leaves the upper layer together
@@ -26,20 +31,27 @@ type member struct {
 }
 
 // linkedFile makes one name of an upper file with several, so that the
-// workspace has one file as well.
+// workspace has one file as well, on each of its mounts.
 func (c *commit) linkedFile(p *place, o *object) error {
 	g := c.links[o.id]
 	if g == nil {
-		g = &linkGroup{}
-		if err := c.represent(g, p, o); err != nil {
-			return err
-		}
-		c.links[o.id] = g
+		g = &linkGroup{attr: o.attr, hosts: make(map[uint64]*linkHost)}
 	} else if !unchanged(&g.attr, o.id, &o.attr, o.id) {
 		return errMeanwhile
 	}
-	if g.first != o.path && (!o.low.exists() || o.low.id != g.id) {
-		if err := c.linkTo(g, p, o); err != nil {
+	mount, err := mountOf(location{dir: p.lowers[0].at})
+	if err != nil {
+		return err
+	}
+	h := g.hosts[mount]
+	if h == nil {
+		if h, err = c.represent(p, o, mount); err != nil {
+			return err
+		}
+		g.hosts[mount], c.links[o.id] = h, g
+	}
+	if h.first != o.path && (!o.low.exists() || o.low.id != h.id) {
+		if err := c.linkTo(h, p, o); err != nil {
 			return err
 		}
 		c.step("linked")
@@ -48,9 +60,10 @@ func (c *commit) linkedFile(p *place, o *object) error {
 	return nil
 }
 
-// represent finds the workspace's file for a group: one that has the right
-// contents already under a name of the group, or a new copy.
-func (c *commit) represent(g *linkGroup, p *place, o *object) error {
+// represent finds the workspace's file for o's group on a mount, which o is on:
+// one that has the right contents already under a name of the group, or a new
+// copy.
+func (c *commit) represent(p *place, o *object, mount uint64) (*linkHost, error) {
 	for _, path := range c.survey.groups[o.id] {
 		m := o
 		if path != o.path {
@@ -61,32 +74,38 @@ func (c *commit) represent(g *linkGroup, p *place, o *object) error {
 			if m, err = c.fs.lookPath(path); vanished(err) {
 				continue
 			} else if err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if m.id != o.id || !m.low.exists() {
 			continue
 		}
-		kept, err := c.keep(m)
+		on, err := mountOf(m.low.location())
+		if vanished(err) || err == nil && on != mount {
+			continue
+		}
+		kept := false
+		if err == nil {
+			kept, err = c.keep(m)
+		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if kept {
-			g.host, g.id, g.attr = m.low.location(), m.low.id, o.attr
-			return nil
+			return &linkHost{at: m.low.location(), id: m.low.id}, nil
 		}
 	}
 	if err := c.replace(p, o); err != nil {
-		return err
+		return nil, err
 	}
-	g.host, g.attr, g.first = location{p.lowers[0].at, o.name}, o.attr, o.path
-	_, id, err := g.host.stat()
-	g.id = id
-	return err
+	h := &linkHost{at: location{p.lowers[0].at, o.name}, first: o.path}
+	_, id, err := h.at.stat()
+	h.id = id
+	return h, err
 }
 
 // linkTo makes o's name in the workspace a name of the group's file.
-func (c *commit) linkTo(g *linkGroup, p *place, o *object) error {
+func (c *commit) linkTo(h *linkHost, p *place, o *object) error {
 	if !c.opt.Force && o.low.exists() && c.walk.conflict(o, Content) != NoConflict {
 		return errMeanwhile
 	}
@@ -95,7 +114,7 @@ func (c *commit) linkTo(g *linkGroup, p *place, o *object) error {
 		if err != nil {
 			return err
 		}
-		if err := g.host.use(func(hfd int, hname string) error { return at.Link(hfd, hname, fd, t) }); err != nil {
+		if err := h.at.use(func(hfd int, hname string) error { return at.Link(hfd, hname, fd, t) }); err != nil {
 			return err
 		}
 		s := staged{fd: -1, name: t}

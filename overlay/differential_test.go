@@ -18,12 +18,6 @@ import (
 	"github.com/astridfs/astridfs/vfs"
 )
 
-// skips are the reasons for which a test here does not run.
-var skips = map[string]string{
-	"mount":      "mounting kernel overlayfs needs root",
-	"user mount": "what an ordinary user mounts is for the tests of fusefs",
-}
-
 // dump describes everything below the root of a subject, in a form that two
 // subjects with the same history share: inode numbers become the first path
 // that has them, and times that lie in the present "now". Link counts of
@@ -213,7 +207,7 @@ const differentialOps = 4000
 // and each of the two shows the same tree over the layers that the other wrote.
 func TestDifferential(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip(skips["mount"])
+		t.Skip(overlay.Skips["mount"])
 	}
 	total := differentialOps
 	if s := os.Getenv("ASTRIDFS_DIFFERENTIAL_OPS"); s != "" {
@@ -333,7 +327,7 @@ func differential(t *testing.T, seed uint64, count int, mine, theirs overlay.Opt
 // TestNested has kernel overlayfs as the lower layer.
 func TestNested(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip(skips["mount"])
+		t.Skip(overlay.Skips["mount"])
 	}
 	below, theirs := layers(t, 1), layers(t, 1)
 	for _, dir := range []string{below.Lower[0], theirs.Lower[0]} {

@@ -12,7 +12,7 @@ import (
 // the names of one file.
 func TestListingsAfterKernelMount(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip(skips["mount"])
+		t.Skip(overlay.Skips["mount"])
 	}
 	b := newBed(t, func(d string) {
 		put(t, d+"/d/f", "lower")

@@ -16,7 +16,7 @@ import (
 // make device nodes hides what is below, and is not seen, as with the kernel.
 func TestXattrWhiteouts(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip(skips["mount"])
+		t.Skip(overlay.Skips["mount"])
 	}
 	opt := layers(t, 2)
 	top, bottom := opt.Lower[0], opt.Lower[1]

@@ -268,7 +268,7 @@ func TestCancelledCopyUp(t *testing.T) {
 
 func TestNoSpace(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip(skips["mount"])
+		t.Skip(overlay.Skips["mount"])
 	}
 	b := newBed(t, func(d string) {
 		put(t, d+"/d/big", strings.Repeat("x", 2<<20))

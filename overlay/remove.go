@@ -118,7 +118,7 @@ func (fs *FS) unlinkLocked(p *node, name string, n *node) error {
 	if err != nil {
 		return err
 	}
-	low, err := fs.coverLocked(p, name)
+	low, err := fs.goesLocked(p, name)
 	if err != nil {
 		return err
 	}
@@ -152,16 +152,6 @@ func (fs *FS) nameInUpperLocked(n *node, p *node, name string) bool {
 	}
 	l := n.findLinkLocked(p, name)
 	return l == nil || l.inUpper
-}
-
-// coverLocked has the lower entry that a removal of name from p will cover
-// recorded, and returns its directory, or nil if there is none.
-func (fs *FS) coverLocked(p *node, name string) (*ldir, error) {
-	low, a, id, err := fs.lowerEntry(p, name)
-	if err != nil || low == nil {
-		return nil, err
-	}
-	return low, fs.diverge(low, name, a, id)
 }
 
 // whiteoutOver puts a whiteout in the place of a non-directory.
@@ -390,7 +380,7 @@ func (fs *FS) rmdirLocked(p *node, name string, n *node) error {
 			return syscall.ENOTEMPTY
 		}
 	}
-	low, err := fs.coverLocked(p, name)
+	low, err := fs.goesLocked(p, name)
 	if err != nil {
 		return err
 	}

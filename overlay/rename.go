@@ -126,6 +126,9 @@ func (r *renaming) try(ctx context.Context, flags vfs.RenameFlags) (again bool, 
 	if err := r.checkLoop(); err != nil {
 		return false, err
 	}
+	if err := r.checkMounts(); err != nil {
+		return false, err
+	}
 	if !r.exchange && r.y != nil && r.y.isDir() {
 		if empty, err := fs.emptyLocked(r.y.d); err != nil || !empty {
 			if err == nil {
@@ -154,6 +157,9 @@ func (r *renaming) copyUp(ctx context.Context) error {
 // copied.
 func (r *renaming) check() error {
 	if err := r.checkLoop(); err != nil {
+		return err
+	}
+	if err := r.checkMounts(); err != nil {
 		return err
 	}
 	if r.y == nil || r.exchange {
@@ -245,12 +251,12 @@ func (r *renaming) do() (err error) {
 		return err
 	}
 	defer r.toUp.Release()
-	low, err := fs.coverLocked(r.from, r.oldName)
+	low, err := fs.goesLocked(r.from, r.oldName)
 	if err != nil {
 		return err
 	}
 	r.cover = low != nil
-	if _, err := fs.coverLocked(r.to, r.newName); err != nil {
+	if _, err := fs.goesLocked(r.to, r.newName); err != nil {
 		return err
 	}
 	a, _, err := at.Stat(r.toFD, r.newName)

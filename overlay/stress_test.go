@@ -37,7 +37,7 @@ func TestStress(t *testing.T) {
 	}
 	t.Run("Mounted", func(t *testing.T) {
 		if os.Geteuid() != 0 {
-			t.Skip(skips["user mount"])
+			t.Skip(overlay.Skips["user mount"])
 		}
 		stress(t, seconds, 1, func(fs *overlay.FS) (subject, func()) { return mounted(t, fs) })
 	})

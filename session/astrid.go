@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"slices"
 
 	"github.com/astridfs/astridfs/capsulehost/component/astridhost"
@@ -11,6 +12,7 @@ import (
 // and what gives its store back. Without a manifest, which names the topics, it
 // may use every one.
 func (o *Owner) astrid(req *RunRequest, m *manifest.Manifest, capsule string) (astridhost.Config, func()) {
+	actor := capsule // as the record has it
 	var c astridhost.Config
 	for _, msg := range req.Messages {
 		c.Messages = append(c.Messages, astridhost.Message(msg))
@@ -32,6 +34,9 @@ func (o *Owner) astrid(req *RunRequest, m *manifest.Manifest, capsule string) (a
 		}
 	}
 	slices.Sort(c.Capabilities)
+	c.Record = func(ctx context.Context, e astridhost.Event) error {
+		return o.audit.bus(ctx, actor, req.Principal, e)
+	}
 	store, release := o.runs.stores.Open(req.Principal, capsule)
 	c.KV = store
 	return c, release

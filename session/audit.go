@@ -16,6 +16,7 @@ import (
 	"github.com/astridfs/astridfs/auditlog"
 	"github.com/astridfs/astridfs/auditlog/auditfs"
 	"github.com/astridfs/astridfs/boundary"
+	"github.com/astridfs/astridfs/capsulehost/component/astridhost"
 	"github.com/astridfs/astridfs/session/fault"
 	"github.com/astridfs/astridfs/session/store"
 )
@@ -286,6 +287,16 @@ func (a *audit) run(ctx context.Context, capsule string, req *RunRequest, do fun
 		rec.Flags = res.Outcome
 	}
 	return res, errors.Join(err, a.event(ctx, rec, err, false))
+}
+
+// bus records that a capsule published a message, or may not use a topic.
+func (a *audit) bus(ctx context.Context, capsule, principal string, e astridhost.Event) error {
+	var err error
+	if e.Denied {
+		err = fault.New(fault.Denied, "", "topic %q is not granted", e.Topic)
+	}
+	rec := auditlog.Record{Op: e.Op, Actor: auditlog.Actor{Capsule: capsule, Principal: principal}, To: e.Topic, Written: uint64(e.Size)}
+	return a.event(ctx, rec, err, e.Denied)
 }
 
 // removed records that the session is removed, for a log that is kept.

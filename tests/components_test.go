@@ -158,6 +158,17 @@ func javaScript(t *testing.T, capsule string) {
 	if err != nil || string(calls) != `["read","write","list","grep","replace","move","delete","read"]` {
 		t.Errorf("history: %s, %v", calls, err)
 	}
+	var published struct {
+		Records []struct {
+			Actor struct{ Capsule string }
+			To    string
+		}
+	}
+	record := b.run("audit", "show", "--json", "--session", b.session, "--op", "publish")
+	if err := json.Unmarshal([]byte(record), &published); err != nil || len(published.Records) != 14 ||
+		published.Records[0].Actor.Capsule != "tools" || published.Records[0].To != "tool.v1.execute.read.result" {
+		t.Errorf("published, on record: %s, %v", record, err)
+	}
 	if status := sh(t, b.ws, "ls docs/wide.txt && grep -rqF 'func Sort(' sort && test ! -e made && echo untouched"); !strings.HasSuffix(status, "untouched\n") {
 		t.Errorf("the workspace: %s", status)
 	}

@@ -98,6 +98,26 @@ func Stat(dirfd int, name string) (vfs.Attr, Ident, error) {
 	}
 }
 
+// MountOf tells which mount name in dirfd is on, dirfd itself if it is empty, and
+// whether it is the root of that mount: nothing is renamed or linked from one
+// to another, not even where both show one filesystem. Two numbers compare
+// while both mounts exist. Before Linux 5.8 it is the filesystem's number, and
+// root is always false.
+func MountOf(dirfd int, name string) (mount uint64, root bool, err error) {
+	var st unix.Statx_t
+	flags := unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT
+	if name == "" {
+		flags |= unix.AT_EMPTY_PATH
+	}
+	if err := Retry(func() error { return unix.Statx(dirfd, name, flags, unix.STATX_MNT_ID, &st) }); err != nil {
+		return 0, false, err
+	}
+	if st.Mask&unix.STATX_MNT_ID == 0 {
+		return unix.Mkdev(st.Dev_major, st.Dev_minor), false, nil
+	}
+	return st.Mnt_id, st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
+}
+
 func attrOf(st *unix.Statx_t) vfs.Attr {
 	a := vfs.Attr{
 		Ino: st.Ino, Size: int64(st.Size), Blocks: int64(st.Blocks), Blksize: st.Blksize,

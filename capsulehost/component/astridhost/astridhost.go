@@ -31,6 +31,14 @@ type Message struct{ Topic, Payload string }
 // Binding is an action that an event is handled by.
 type Binding struct{ Action, Topic string }
 
+// Event is a use of the bus.
+type Event struct {
+	Op     string // "publish" or "subscribe"
+	Topic  string // or pattern
+	Size   int    // of the payload, in bytes
+	Denied bool
+}
+
 // Config is what one component is given. All of it stays the caller's.
 type Config struct {
 	Principal string
@@ -48,6 +56,10 @@ type Config struct {
 	// Publish and Subscribe tell whether it may use a topic or pattern; nil
 	// allows every one.
 	Publish, Subscribe func(topic string) bool
+	// Record is told of what is published, before anybody has it, and of what is
+	// refused for the topic's sake; its error fails the call. Nil: nobody is
+	// told.
+	Record func(ctx context.Context, e Event) error
 	// Slots bounds the calls on KV that are under way in the host; nil sets no
 	// bound.
 	Slots *view.Slots

@@ -3,7 +3,9 @@ package astridhost_test
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -154,12 +156,18 @@ func TestKV(t *testing.T) {
 }
 
 func TestIPC(t *testing.T) {
+	var record []astridhost.Event
+	var full error
 	g := newGuest(t, astridhost.Config{
 		Principal: "ann",
 		Messages:  []astridhost.Message{{"user.v1.prompt", `"hi"`}, {"other", "1"}, {"user.v1.stop", "null"}},
 		Bindings:  []astridhost.Binding{{"act", "user.v1.*"}},
 		Publish:   func(topic string) bool { return topic != "secret" },
 		Subscribe: func(pattern string) bool { return pattern != "other" },
+		Record: func(_ context.Context, e astridhost.Event) error {
+			record = append(record, e)
+			return full
+		},
 	})
 	sub := g.expect(-1, "ipc subscribe", abi.String("user.v1.*"))
 	v := g.expect(-1, "ipc [method]subscription.recv", sub, abi.Value{Num: 60_000})
@@ -186,6 +194,18 @@ func TestIPC(t *testing.T) {
 	for _, pattern := range []string{"*.a", "a.*.b", "a*", "a..b"} {
 		g.expect(1, "ipc subscribe", abi.String(pattern))
 	}
+	want := []astridhost.Event{
+		{Op: "publish", Topic: "user.v1.answer", Size: 7}, {Op: "publish", Topic: "secret", Denied: true}, {Op: "publish", Topic: "a-b_c.d0", Size: 2},
+		{Op: "publish", Topic: "a", Denied: true}, {Op: "subscribe", Topic: "other", Denied: true},
+	}
+	if !slices.Equal(record, want) {
+		t.Errorf("on record: %+v, want %+v", record, want)
+	}
+	full = syscall.ENOSPC
+	g.expect(7, "ipc publish", abi.String("a"), abi.String("1"))
+	g.expect(7, "ipc publish", abi.String("secret"), abi.String("1"))
+	g.expect(7, "ipc subscribe", abi.String("other"))
+	full = nil
 	if p := g.in.Published(); len(p) != 2 || p[1] != (astridhost.Message{Topic: "a-b_c.d0", Payload: "[]"}) {
 		t.Errorf("published %v", p)
 	}

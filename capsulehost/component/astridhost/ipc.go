@@ -19,6 +19,7 @@ const (
 	ipcClosed       = 2
 	ipcBackpressure = 4
 	ipcQuota        = 5
+	ipcUnknown      = 7
 	ipcError        = "variant { capability-denied, invalid-input, closed, rate-limited, backpressure, quota, timeout, unknown(string) }"
 )
 
@@ -56,8 +57,11 @@ func ipcFuncs() map[string]component.HostFunc {
 	envelope := "result<" + envelopeType + ", " + ipcError + ">"
 	return map[string]component.HostFunc{
 		"publish": function("string, string", "result<_, "+ipcError+">", publish),
-		"publish-as": function("string, string, string", "result<_, "+ipcError+">", func(*call) abi.Value {
-			return failure(ipcDenied) // for uplinks, which no run is
+		"publish-as": function("string, string, string", "result<_, "+ipcError+">", func(c *call) abi.Value {
+			if topic := c.text(0); ValidTopic(topic, false) {
+				return c.denied("publish", topic) // for uplinks, which no run is
+			}
+			return failure(ipcInvalid)
 		}),
 		"subscribe": function("string", "result<subscription, "+ipcError+">", subscribe),
 		"get-interceptor-bindings": function("", "result<list<"+bindingType+">, "+ipcError+">", func(c *call) abi.Value {
@@ -122,15 +126,34 @@ func ValidTopic(topic string, wildcard bool) bool {
 	return true
 }
 
+// record has an event recorded; what it returns is the error to answer, if any.
+func (c *call) record(e Event) (failed abi.Value, ok bool) {
+	if c.in.Record == nil || c.in.Record(c.Ctx, e) == nil {
+		return abi.Value{}, true
+	}
+	return unknown(ipcUnknown, "it cannot be recorded"), false // why is the host's matter
+}
+
+// denied is the answer to the use of a topic that is not granted.
+func (c *call) denied(op, topic string) abi.Value {
+	if v, ok := c.record(Event{Op: op, Topic: topic, Denied: true}); !ok {
+		return v
+	}
+	return failure(ipcDenied)
+}
+
 func publish(c *call) abi.Value {
 	m := Message{c.text(0), c.text(1)}
 	switch {
 	case !ValidTopic(m.Topic, false), len(m.Payload) > maxPayload, !json.Valid([]byte(m.Payload)):
 		return failure(ipcInvalid)
 	case c.in.Publish != nil && !c.in.Publish(m.Topic):
-		return failure(ipcDenied)
+		return c.denied("publish", m.Topic)
 	case len(c.in.published) == maxPublished, c.in.size+len(m.Payload) > maxPublishedSize:
 		return failure(ipcBackpressure)
+	}
+	if v, ok := c.record(Event{Op: "publish", Topic: m.Topic, Size: len(m.Payload)}); !ok {
+		return v
 	}
 	c.in.size += len(m.Payload)
 	c.in.published = append(c.in.published, m)
@@ -148,7 +171,7 @@ func subscribe(c *call) abi.Value {
 	case !ValidTopic(pattern, true):
 		return failure(ipcInvalid)
 	case c.in.Subscribe != nil && !c.in.Subscribe(pattern):
-		return failure(ipcDenied)
+		return c.denied("subscribe", pattern)
 	}
 	s := &subscription{pattern: pattern}
 	for _, m := range c.in.Messages {
