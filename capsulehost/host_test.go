@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/astridfs/astridfs/capsulehost"
+	"github.com/astridfs/astridfs/capsulehost/fsapi"
 	"github.com/astridfs/astridfs/capsulehost/view"
 )
 
@@ -55,31 +57,32 @@ func TestTraps(t *testing.T) {
 	g.healthy()
 	before := descriptors(t)
 	for action, want := range map[string]string{
-		"unreachable":         "unreachable",
-		"divide":              "integer divide by zero",
-		"out of bounds":       "out of bounds memory access",
-		"stack":               "stack overflow",
-		"handles":             "unreachable",
-		"bad path":            "outside of the guest's memory",
-		"bad path length":     "outside of the guest's memory",
-		"bad result":          "outside of the guest's memory",
-		"bad result, effect":  "outside of the guest's memory",
-		"unaligned result":    "not aligned",
-		"bad data":            "outside of the guest's memory",
-		"bad mode":            "4 is no open-mode",
-		"realloc traps":       "unreachable",
-		"realloc outside":     "outside of the guest's memory",
-		"realloc unaligned":   "not aligned",
-		"bad answer":          "outside of the guest's memory",
-		"unaligned answer":    "not aligned",
-		"bad answer's text":   "outside of the guest's memory",
-		"answer not UTF-8":    "not UTF-8",
-		"answer's option":     "tag 2",
-		"realloc loops":       "its time of",
-		"loop":                "its time of",
-		"loop of calls":       "its time of",
-		"handles and loop":    "its time of",
-		"exit like a timeout": "",
+		"unreachable":            "unreachable",
+		"divide":                 "integer divide by zero",
+		"out of bounds":          "out of bounds memory access",
+		"stack":                  "stack overflow",
+		"handles":                "unreachable",
+		"bad path":               "outside of the guest's memory",
+		"bad path length":        "outside of the guest's memory",
+		"bad result":             "outside of the guest's memory",
+		"bad result, effect":     "outside of the guest's memory",
+		"unaligned result":       "not aligned",
+		"bad data":               "outside of the guest's memory",
+		"bad mode":               "4 is no open-mode",
+		"realloc traps":          "unreachable",
+		"realloc outside":        "outside of the guest's memory",
+		"realloc unaligned":      "not aligned",
+		"realloc calls for ever": "within each other",
+		"bad answer":             "outside of the guest's memory",
+		"unaligned answer":       "not aligned",
+		"bad answer's text":      "outside of the guest's memory",
+		"answer not UTF-8":       "not UTF-8",
+		"answer's option":        "tag 2",
+		"realloc loops":          "its time of",
+		"loop":                   "its time of",
+		"loop of calls":          "its time of",
+		"handles and loop":       "its time of",
+		"exit like a timeout":    "",
 	} {
 		t.Run(action, func(t *testing.T) {
 			res, err := g.run(context.Background(), action, nil, capsulehost.Limits{WallTime: 300 * time.Millisecond})
@@ -153,10 +156,15 @@ func TestIncompleteGuests(t *testing.T) {
 
 func TestAnswers(t *testing.T) {
 	g := newMisbehave(t, capsulehost.Options{})
+	if err := os.WriteFile(filepath.Join(g.dir, "long"), make([]byte, 1<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for action, want := range map[string]string{
 		"realloc calls":      "1",
 		"realloc grows":      "1",
 		"handles and return": "0",
+		"realloc closes":     strconv.Itoa(int(fsapi.Closed)),
+		"realloc reopens":    strconv.Itoa(int(fsapi.Closed)),
 	} {
 		res, err := g.run(context.Background(), action, nil, capsulehost.Limits{})
 		if err != nil || res.Hook == nil || *res.Hook.Data != want {

@@ -195,6 +195,8 @@ func (in *instance) destroy(ctx context.Context, rt *abi.ResourceType, rep uint3
 		return
 	}
 	stack := [1]uint64{uint64(rep)}
+	defer func() { in.store.nested-- }() // a destructor may drop what has one
+	guest.Nest(&in.store.nested)
 	if err := ref.mod.ExportedFunction(ref.name).CallWithStack(ctx, stack[:]); err != nil {
 		panic(err)
 	}

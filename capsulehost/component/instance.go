@@ -71,6 +71,7 @@ type store struct {
 	instances [][]*instance // by the component's Order
 	modules   []api.Module  // to close
 	made      int           // instances of components
+	nested    int           // destructors that run, each within the one before
 }
 
 type storeKey struct{}

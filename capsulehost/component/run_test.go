@@ -3,6 +3,7 @@ package component
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
@@ -64,6 +65,19 @@ func TestNested(t *testing.T) {
 	}
 	if _, err := i.Call(ctx, run, abi.Value{Num: 1}); err != ErrDead {
 		t.Errorf("a call after a trap: %v", err)
+	}
+}
+
+// Destructors run within each other only so deep: each takes stack of the host.
+func TestNestedDestructors(t *testing.T) {
+	ctx := context.Background()
+	for _, n := range []uint64{1, guest.MaxNested, guest.MaxNested + 1, 1 << 31} {
+		i := start(t, ctx, "wat/dtors.wasm", NewSet(nil))
+		_, err := i.Call(ctx, []string{"run"}, abi.Value{Num: n})
+		fault, ok := errors.AsType[*guest.Fault](err)
+		if n <= guest.MaxNested && err != nil || n > guest.MaxNested && (!ok || !strings.Contains(fault.Reason, "within each other")) {
+			t.Errorf("%d within each other: %v", n, err)
+		}
 	}
 }
 

@@ -76,11 +76,12 @@ func Call(ctx context.Context, f Function, mod api.Module, stack []uint64) {
 		in.mem = guest.Bind(mod, in.Batch)
 	}
 	c := &in.outer
-	if in.depth++; in.depth > 1 {
+	if in.depth > 0 {
 		c = new(call)
 	}
 	*c = call{ctx: ctx, in: in, fs: in.FS, mem: in.mem, args: stack}
 	defer c.leave()
+	guest.Nest(&in.depth)
 	f.call(c)
 }
 

@@ -46,6 +46,9 @@ func (f *FS) ReadAt(ctx context.Context, id uint32, off uint64, n uint32, dst Bu
 	if err != nil || size == 0 {
 		return err
 	}
+	if h, err = f.get(id); err != nil { // the guest's allocator has closed it
+		return err
+	}
 	got, err := h.file.ReadAt(ctx, p, int64(off))
 	if err == nil && got < size { // it was truncated meanwhile
 		_, err = dst.Resize(got)

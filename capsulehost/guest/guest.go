@@ -18,6 +18,21 @@ type Fault struct{ Reason string }
 
 func (f *Fault) Error() string { return f.Reason }
 
+// MaxNested is how deep calls of the host may be within each other, by way of code
+// of the guest that they run: an allocator, a destructor. Each level takes stack
+// of the host, of which a process has only so much, and may take the whole stack
+// that a guest can have, some 100 MB.
+const MaxNested = 16
+
+// Nest adds one to *depth, which is how many calls are within each other, and
+// traps if those are too many. The caller takes it away again, also where it
+// traps.
+func Nest(depth *int) {
+	if *depth++; *depth > MaxNested {
+		Trap("more than %d calls of the host within each other", MaxNested)
+	}
+}
+
 // Trap ends the call that is under way with a Fault.
 func Trap(format string, args ...any) {
 	panic(&Fault{Reason: fmt.Sprintf(format, args...)})

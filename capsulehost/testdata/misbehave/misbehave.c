@@ -19,6 +19,7 @@ extern char __heap_base;
 static char *heap;
 static int realloc_does; /* how cabi_realloc misbehaves */
 static fs_result inner;
+static uint32_t reading;
 
 /* What the host had allocated since the last look. */
 static struct { char *p; size_t n; } blocks[64];
@@ -40,6 +41,18 @@ void *cabi_realloc(void *old, size_t old_size, size_t align, size_t size) {
 	}
 	case 6: proc_exit(9);
 	case 7: __builtin_wasm_memory_grow(0, 16); break; /* a memory that moves would move */
+	case 8: fs_canonicalize(S("file"), &inner); break; /* calls the host, which calls this, without end */
+	case 9: /* closes what is being read */
+		realloc_does = 0;
+		fs_drop(reading);
+		break;
+	case 10: { /* and opens another in its place */
+		realloc_does = 0;
+		fs_result nested;
+		fs_drop(reading);
+		fs_open(S("other"), FS_WRITE, &nested);
+		break;
+	}
 	}
 	if (!heap) heap = &__heap_base;
 	char *p = (char *)(((uintptr_t)heap + align - 1) & ~(uintptr_t)(align - 1));
@@ -158,6 +171,17 @@ static void one_read(int misbehave) {
 	realloc_does = 0;
 }
 
+/* Reads a piece that is long enough to go straight into the list. The code of the error, 100 for none. */
+static uint64_t read_at_and(int misbehave) {
+	fs_result r;
+	fs_open(S("long"), FS_READ, &r);
+	reading = r.ok.n;
+	realloc_does = misbehave;
+	fs_read_at(reading, 0, 1 << 20, &r);
+	realloc_does = 0;
+	return r.tag ? r.ok.err.code : 100;
+}
+
 __attribute__((export_name("astrid-hook-trigger")))
 capsule_result *trigger(const char *action, size_t n, const uint8_t *payload, size_t m) {
 #define IS(name) same(action, n, S(name))
@@ -212,6 +236,9 @@ capsule_result *trigger(const char *action, size_t n, const uint8_t *payload, si
 		fs_read_file(S("file"), &r);
 		return number((uint64_t)same(r.ok.s.ptr, r.ok.s.len, inner.ok.s.ptr, inner.ok.s.len));
 	}
+	if (IS("realloc calls for ever")) one_read(8);
+	if (IS("realloc closes")) return number(read_at_and(9));
+	if (IS("realloc reopens")) return number(read_at_and(10));
 	if (IS("bad answer")) return (capsule_result *)0xfffffff0;
 	if (IS("unaligned answer")) return (capsule_result *)(buf + 1);
 	if (IS("bad answer's text")) {
