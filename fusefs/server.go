@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"time"
@@ -118,6 +119,9 @@ func (s *Server) Abort() error {
 		if cErr := f.Close(); err == nil {
 			err = cErr
 		}
+	}
+	if errors.Is(err, fs.ErrNotExist) && s.endsWithin(endWait) {
+		return nil // it ended by itself, just now
 	}
 	if err != nil {
 		return &MountError{Path: s.path, Err: fmt.Errorf("abort: %w", err), Hint: "mount fusectl (mount -t fusectl none /sys/fs/fuse/connections)"}

@@ -90,34 +90,43 @@ func (m *LayerMount) makeScratch(opt *mountopt.Options) (err error) {
 	return errors.Join(os.Mkdir(opt.Upper, 0o700), os.Mkdir(opt.Work, 0o700))
 }
 
+func openLayers(ctx context.Context, opt overlay.Options) (*overlay.FS, error) {
+	ov, err := openUnused(ctx, opt)
+	if err == nil {
+		return ov, nil
+	}
+	next := ""
+	switch {
+	case errors.Is(err, overlay.ErrNoXattr), errors.Is(err, overlay.ErrNoWhiteout), errors.Is(err, overlay.ErrNoRename):
+		next = "use an upper directory on another filesystem (ext4, xfs, btrfs)"
+	case errors.Is(err, overlay.ErrOtherDevice), errors.Is(err, overlay.ErrForeignWork):
+		next = "name an empty directory of the same filesystem as the upper one"
+	case errors.Is(err, overlay.ErrInUse):
+		return nil, fault.New(fault.Busy, "end what mounts them", "cannot open the layers: %w", err)
+	case ctx.Err() != nil:
+		return nil, cancelled(ctx, ctx.Err())
+	}
+	return nil, fault.New(fault.Failed, next, "cannot open the layers: %w", err)
+}
+
 // stillInUse is how long the server of a mount that is gone may take to let go
-// of its layers: the kernel does not wait for it when it unmounts.
+// of its layers: the kernel does not wait for it when it unmounts, and a process
+// that ends gives up what it holds one by one.
 const stillInUse = 10 * time.Second
 
-func openLayers(ctx context.Context, opt overlay.Options) (*overlay.FS, error) {
+// openUnused opens an overlay; one that is in use, as soon as it is not any
+// more, or else its error is [overlay.ErrInUse].
+func openUnused(ctx context.Context, opt overlay.Options) (*overlay.FS, error) {
 	deadline := time.Now().Add(stillInUse)
 	for {
 		ov, err := overlay.Open(ctx, opt)
-		if err == nil {
-			return ov, nil
-		}
-		if !errors.Is(err, overlay.ErrInUse) {
-			next := ""
-			switch {
-			case errors.Is(err, overlay.ErrNoXattr), errors.Is(err, overlay.ErrNoWhiteout), errors.Is(err, overlay.ErrNoRename):
-				next = "use an upper directory on another filesystem (ext4, xfs, btrfs)"
-			case errors.Is(err, overlay.ErrOtherDevice), errors.Is(err, overlay.ErrForeignWork):
-				next = "name an empty directory of the same filesystem as the upper one"
-			}
-			return nil, fault.New(fault.Failed, next, "cannot open the layers: %w", err)
-		}
-		if time.Now().After(deadline) {
-			return nil, fault.New(fault.Busy, "end what mounts them", "cannot open the layers: %w", err)
+		if !errors.Is(err, overlay.ErrInUse) || time.Now().After(deadline) {
+			return ov, err
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			return nil, cancelled(ctx, ctx.Err())
+			return nil, ctx.Err()
 		}
 	}
 }

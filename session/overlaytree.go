@@ -20,7 +20,7 @@ type overlayTree struct {
 }
 
 func openOverlay(ctx context.Context, disk *store.Session) (tree, error) {
-	ov, err := overlay.Open(ctx, overlay.Options{
+	ov, err := openUnused(ctx, overlay.Options{
 		Lower: []string{string(disk.File.Workspace)},
 		Upper: disk.Upper(), Work: disk.Work(), State: disk.State(),
 	})
@@ -33,6 +33,8 @@ func openOverlay(ctx context.Context, disk *store.Session) (tree, error) {
 		next = "use a state directory on another filesystem (ext4, xfs, btrfs): --state-dir or ASTRIDFS_STATE_DIR"
 	case errors.Is(err, overlay.ErrInUse):
 		return nil, fault.New(fault.Busy, "end what mounts the session's layers", "session %s: %w", disk.File.Name, err)
+	case ctx.Err() != nil:
+		return nil, cancelled(ctx, ctx.Err())
 	}
 	return nil, fault.New(fault.Failed, next, "cannot open session %s: %w", disk.File.Name, err)
 }

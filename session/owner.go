@@ -152,7 +152,10 @@ func (o *Owner) release() error {
 	if o.audit != nil {
 		errs = append(errs, o.audit.close())
 	}
-	return errors.Join(append(errs, o.lock.Unlock())...)
+	if !o.abandoned { // else it goes with the process, as what the tree holds does
+		errs = append(errs, o.lock.Unlock())
+	}
+	return errors.Join(errs...)
 }
 
 // principal opens the directories of a principal, once for the owner's life.
