@@ -115,20 +115,29 @@ func child(text string, makers map[string]Maker) error {
 	// The test is over or dead: leave nothing behind.
 	var errs []error
 	for _, m := range s.mounts {
+		err := m.Unmount()
 		// A mount namespace that another test made meanwhile may hold a copy,
 		// which keeps the connection up. When that is cut, the kernel gives back
 		// no nodes.
-		copied := time.AfterFunc(5*time.Second, func() { m.Abort() })
-		err := m.Unmount()
-		cut := !copied.Stop()
-		if err != nil {
+		cut := err == nil && !ended(m, time.Second)
+		switch {
+		case err != nil:
 			errs = append(errs, err, m.UnmountLazy(), m.Abort(), m.Wait(context.Background()))
+		case cut:
+			errs = append(errs, m.Abort(), m.Wait(context.Background()))
 		}
 		if st := m.Stats(); st.Panics > 0 || st.Handles > 0 || st.Nodes > 0 && !cut {
 			errs = append(errs, fmt.Errorf("left behind: %+v", st))
 		}
 	}
 	return errors.Join(append(errs, done())...)
+}
+
+// ended tells whether a mount ends within that time.
+func ended(m *fusefs.Server, within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	return m.Wait(ctx) == nil
 }
 
 func replyOf(r Reply, err error) Reply {
