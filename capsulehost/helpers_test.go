@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -135,6 +136,17 @@ func (g grants) Check(scheme, path string, want vfs.Access) error {
 		}
 	}
 	return vfs.ErrCapability
+}
+
+func (g grants) Passes(scheme, path string) bool {
+	p := strings.TrimSuffix(scheme+"://"+path, "/")
+	for _, pat := range slices.Concat(g.read, g.write) {
+		pat = strings.TrimSuffix(strings.Replace(pat, "cwd://", "workspace://", 1), "/")
+		if path == "" || p == pat || strings.HasPrefix(p, pat+"/") || strings.HasPrefix(pat, p+"/") {
+			return true
+		}
+	}
+	return false
 }
 
 // descriptors counts what this process has open.

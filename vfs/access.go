@@ -12,8 +12,12 @@ const (
 
 // Gate decides whether a path may be accessed. Scheme is "workspace", "home" or
 // "tmp", path the resolved path below that scheme's root ("" for the root).
-// Check answers nil or an error that is [ErrCapability]; it does no I/O and may
+// Check answers nil or an error that is [ErrCapability]. The methods do no I/O and may
 // be called concurrently.
 type Gate interface {
 	Check(scheme, path string, want Access) error
+
+	// Passes tells whether path is granted for anything or lies above a path
+	// that is. A directory for which it is false cannot be known to be there.
+	Passes(scheme, path string) bool
 }

@@ -36,6 +36,11 @@ type Target struct {
 	// not followed may be a link. "" is the root.
 	Path string
 
+	// Left are the resolved paths of the directories that the walk went into
+	// and left by "..": that Path is there tells that they are, too. A
+	// directory in which a symbolic link was followed is not among them.
+	Left []string
+
 	fs   FS
 	root NodeID
 }
@@ -49,6 +54,7 @@ type WalkError struct {
 	// Rest is the part of Path behind the component that failed, without the
 	// slash before it; empty if that was the last.
 	Rest string
+	Left []string // see Target.Left
 	Err  error
 }
 
@@ -106,6 +112,7 @@ type walker struct {
 	links int
 	stack []step // directories below root that the walk is in
 	buf   [16]step
+	left  []string
 }
 
 // step is a directory on the way and the name it was reached by. The walker
@@ -113,6 +120,7 @@ type walker struct {
 type step struct {
 	node NodeID
 	name string
+	link bool // a symbolic link in it, or below, was followed
 }
 
 func (w *walker) dir() NodeID {
@@ -150,9 +158,12 @@ func (w *walker) walk(path string, flags WalkFlags) (Target, error) {
 			continue
 		case "..":
 			if len(w.stack) == 0 {
-				return Target{}, &WalkError{Err: ErrEscape}
+				return Target{}, &WalkError{Left: w.left, Err: ErrEscape}
 			}
 			top := len(w.stack) - 1
+			if !w.stack[top].link {
+				w.left = append(w.left, w.dirPath())
+			}
 			w.fs.Forget(w.stack[top].node, 1)
 			w.stack = w.stack[:top]
 			continue
@@ -172,6 +183,9 @@ func (w *walker) walk(path string, flags WalkFlags) (Target, error) {
 			if err != nil {
 				return Target{}, w.fail(name, rest, err)
 			}
+			for i := range w.stack {
+				w.stack[i].link = true
+			}
 			if path = link; slash {
 				path = link + "/" + rest
 			}
@@ -184,7 +198,7 @@ func (w *walker) walk(path string, flags WalkFlags) (Target, error) {
 			w.fs.Forget(e.Node, 1)
 			return Target{}, w.fail(name, rest, syscall.ENOTDIR)
 		}
-		w.stack = append(w.stack, step{e.Node, name})
+		w.stack = append(w.stack, step{node: e.Node, name: name})
 	}
 	return w.here()
 }
@@ -225,14 +239,17 @@ func (w *walker) path(name, rest string) string {
 	return b.String()
 }
 
+// dirPath is the path of the directory that the walk is in.
+func (w *walker) dirPath() string { return strings.TrimSuffix(w.path("", ""), "/") }
+
 func (w *walker) fail(name, rest string, err error) error {
-	return &WalkError{Path: w.path(name, rest), Rest: rest, Err: err}
+	return &WalkError{Path: w.path(name, rest), Rest: rest, Left: w.left, Err: err}
 }
 
 // target makes the result for a name in the directory that the walk is in. The
 // reference to that directory moves from the stack to the result.
 func (w *walker) target(name string, e Entry, slash bool) Target {
-	t := Target{Parent: w.dir(), Name: name, Entry: e, MustBeDir: slash, Path: w.path(name, ""), fs: w.fs, root: w.root}
+	t := Target{Parent: w.dir(), Name: name, Entry: e, MustBeDir: slash, Path: w.path(name, ""), Left: w.left, fs: w.fs, root: w.root}
 	if n := len(w.stack); n > 0 {
 		w.stack = w.stack[:n-1]
 	}
@@ -242,11 +259,11 @@ func (w *walker) target(name string, e Entry, slash bool) Target {
 // here makes the result for a path that ends in the directory that the walk is
 // in, whose name it did not say.
 func (w *walker) here() (Target, error) {
-	t := Target{MustBeDir: true, Path: strings.TrimSuffix(w.path("", ""), "/"), fs: w.fs, root: w.root}
+	t := Target{MustBeDir: true, Path: w.dirPath(), Left: w.left, fs: w.fs, root: w.root}
 	dir := w.dir()
 	a, err := w.fs.GetAttr(w.ctx, dir, nil)
 	if err != nil {
-		return Target{}, &WalkError{Path: t.Path, Err: err}
+		return Target{}, &WalkError{Path: t.Path, Left: w.left, Err: err}
 	}
 	t.Entry = Entry{Node: dir, Attr: a}
 	if n := len(w.stack); n > 0 {

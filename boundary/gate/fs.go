@@ -62,10 +62,9 @@ func (f *FS) Lookup(ctx context.Context, parent vfs.NodeID, name string) (vfs.En
 	if err != nil {
 		return vfs.Entry{}, err
 	}
-	granted, leads := f.grants.find(f.scheme, path)
 	e, err := f.FS.Lookup(ctx, parent, name)
 	switch {
-	case granted != 0 || leads:
+	case f.grants.Passes(f.scheme, path):
 		return e, err
 	case err == nil && e.Attr.IsSymlink():
 		return e, nil

@@ -134,11 +134,11 @@ func (g *Grants) Check(scheme, path string, want vfs.Access) error {
 	return vfs.ErrCapability
 }
 
-// Leads tells whether path lies above a granted path, so that it must be
-// walked through to get there.
-func (g *Grants) Leads(scheme, path string) bool {
-	_, leads := g.find(scheme, path)
-	return leads
+// Passes tells whether something is granted for path or below it, so that it can
+// be walked through.
+func (g *Grants) Passes(scheme, path string) bool {
+	granted, leads := g.find(scheme, path)
+	return granted != 0 || leads
 }
 
 // find returns what is granted for path, and whether something below it may be.

@@ -64,14 +64,14 @@ func TestStarIsTheWorkspaceAlone(t *testing.T) {
 	}
 }
 
-func TestLeads(t *testing.T) {
+func TestPasses(t *testing.T) {
 	g, err := Parse([]string{"cwd://a/b/c"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]bool{"": true, "a": true, "a/b": true, "a/b/c": false, "a/b/c/d": false, "x": false, "a/x": false} {
-		if got := g.Leads(Workspace, path); got != want {
-			t.Errorf("Leads(%q) = %v", path, got)
+	for path, want := range map[string]bool{"": true, "a": true, "a/b": true, "a/b/c": true, "a/b/c/d": true, "x": false, "a/x": false} {
+		if got := g.Passes(Workspace, path); got != want {
+			t.Errorf("Passes(%q) = %v", path, got)
 		}
 	}
 }

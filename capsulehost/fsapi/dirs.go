@@ -48,7 +48,7 @@ func (f *FS) ReadDir(ctx context.Context, path string) ([]string, error) {
 // Mkdir makes one directory. A name that is there is EEXIST, a missing parent
 // ENOENT.
 func (f *FS) Mkdir(ctx context.Context, path string) error {
-	t, err := f.view.Resolve(ctx, path, 0, vfs.Write)
+	t, err := f.name(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -100,6 +100,9 @@ func (f *FS) MkdirAll(ctx context.Context, path string) error {
 				return err
 			}
 			rest = we.Rest
+			if err := f.allowed(ctx, s, we); err != nil {
+				return err
+			}
 			first := strings.TrimSuffix(strings.TrimSuffix(we.Path, rest), "/")
 			t, err = f.view.ResolveAt(ctx, s, vfs.RootID, first, 0, vfs.Write)
 		}
@@ -113,6 +116,49 @@ func (f *FS) MkdirAll(ctx context.Context, path string) error {
 		}
 	}
 	return syscall.EAGAIN
+}
+
+// allowed answers why MkdirAll may not go on, if what is missing is followed by
+// ".." and so the path ends elsewhere than where its first directory is made. It
+// has no effect, as a path that is refused must have none.
+func (f *FS) allowed(ctx context.Context, s view.Scheme, we *vfs.WalkError) error {
+	for range races {
+		path, ok := behind(we.Path, we.Rest)
+		if !ok {
+			return nil
+		}
+		t, err := f.view.ResolveAt(ctx, s, vfs.RootID, path, vfs.Follow, vfs.Write)
+		if err == nil {
+			t.Release()
+			return nil
+		}
+		if !errors.Is(err, syscall.ENOENT) || !errors.As(err, &we) {
+			return err
+		}
+	}
+	return syscall.EAGAIN
+}
+
+// behind returns a walk's path without the component that is missing, those
+// below it and the ".." that lead out of it again; ok is false if none do.
+func behind(path, rest string) (left string, ok bool) {
+	missing := strings.TrimSuffix(strings.TrimSuffix(path, rest), "/")
+	dir := missing[:strings.LastIndexByte(missing, '/')+1]
+	depth := 1
+	for rest != "" {
+		var name string
+		name, rest, _ = strings.Cut(rest, "/")
+		switch name {
+		case "", ".":
+		case "..":
+			if depth--; depth == 0 {
+				return dir + rest, true
+			}
+		default:
+			depth++
+		}
+	}
+	return "", false
 }
 
 // mkdirs makes the directory at t and those that rest names below it. It is not

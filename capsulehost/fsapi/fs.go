@@ -3,6 +3,7 @@ package fsapi
 import (
 	"context"
 	"errors"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +37,20 @@ func (f *FS) locate(ctx context.Context, path string, flags vfs.WalkFlags, want 
 		t.Release()
 		err = syscall.ENOENT
 	}
+	return t, err
+}
+
+// name resolves a path for a call that makes, moves or removes a name, which is
+// the last component and is never followed, not even with a slash behind it. A
+// slash there sets MustBeDir.
+func (f *FS) name(ctx context.Context, path string) (view.Target, error) {
+	s, rest, err := view.Parse(path)
+	if err != nil {
+		return view.Target{}, err
+	}
+	name := strings.TrimRight(rest, "/")
+	t, err := f.view.ResolveAt(ctx, s, vfs.RootID, name, 0, vfs.Write)
+	t.MustBeDir = t.MustBeDir || len(name) < len(rest)
 	return t, err
 }
 
@@ -93,13 +108,18 @@ func schemePath(s view.Scheme, path string) (string, error) {
 // Unlink removes a name that is no directory; a symbolic link is removed
 // itself.
 func (f *FS) Unlink(ctx context.Context, path string) error {
-	t, err := f.locate(ctx, path, 0, vfs.Write)
+	t, err := f.name(ctx, path)
 	if err != nil {
 		return err
 	}
 	defer t.Release()
-	if t.Parent == 0 {
+	switch {
+	case !t.Exists():
+		return syscall.ENOENT
+	case t.Entry.Attr.IsDir():
 		return syscall.EISDIR
+	case t.MustBeDir:
+		return syscall.ENOTDIR
 	}
 	if err := t.FS.Unlink(ctx, t.Parent, t.Name); err != nil {
 		return err
@@ -111,7 +131,7 @@ func (f *FS) Unlink(ctx context.Context, path string) error {
 // Rename moves src to dst within one scheme, as rename(2) does, and answers
 // EXDEV across schemes. Neither path is followed in its last component.
 func (f *FS) Rename(ctx context.Context, src, dst string) error {
-	from, to, err := f.pair(ctx, src, dst, f.view.Resolve)
+	from, to, err := f.pair(ctx, src, dst, f.name)
 	if err != nil {
 		return err
 	}
@@ -124,7 +144,8 @@ func (f *FS) Rename(ctx context.Context, src, dst string) error {
 		return syscall.EXDEV
 	case from.Parent == 0 || to.Parent == 0: // a root, or a path that ends in ".."
 		return syscall.EBUSY
-	case (from.MustBeDir || to.MustBeDir) && !from.Entry.Attr.IsDir():
+	case (from.MustBeDir || to.MustBeDir) && !from.Entry.Attr.IsDir(),
+		to.MustBeDir && to.Exists() && !to.Entry.Attr.IsDir():
 		return syscall.ENOTDIR
 	}
 	if err := from.FS.Rename(ctx, from.Parent, from.Name, to.Parent, to.Name, 0); err != nil {
@@ -139,7 +160,9 @@ func (f *FS) Rename(ctx context.Context, src, dst string) error {
 // HardLink makes link a further name of src, which is not followed and is no
 // directory (EPERM). Across schemes it answers EXDEV.
 func (f *FS) HardLink(ctx context.Context, src, link string) error {
-	from, to, err := f.pair(ctx, src, link, f.locate)
+	from, to, err := f.pair(ctx, src, link, func(ctx context.Context, path string) (view.Target, error) {
+		return f.locate(ctx, path, 0, vfs.Write)
+	})
 	if err != nil {
 		return err
 	}
@@ -160,27 +183,21 @@ func (f *FS) HardLink(ctx context.Context, src, link string) error {
 
 // pair resolves the two paths of a call that changes both places, the first one
 // by resolve, which may ask more of it.
-func (f *FS) pair(ctx context.Context, src, dst string, resolve func(context.Context, string, vfs.WalkFlags, vfs.Access) (view.Target, error)) (from, to view.Target, err error) {
-	if from, err = resolve(ctx, src, 0, vfs.Write); err != nil {
-		return from, to, f.orDenied(ctx, err, dst, 0)
-	}
-	if to, err = f.view.Resolve(ctx, dst, 0, vfs.Write); err != nil {
+func (f *FS) pair(ctx context.Context, src, dst string, resolve func(context.Context, string) (view.Target, error)) (from, to view.Target, err error) {
+	from, err = resolve(ctx, src)
+	to, derr := f.name(ctx, dst)
+	switch {
+	case err == nil && derr == nil:
+		return from, to, nil
+	case err == nil:
 		from.Release()
+		return from, to, derr
+	case derr == nil:
+		to.Release()
+	case errors.Is(derr, vfs.ErrCapability): // whatever is wrong with src
+		return from, to, derr
 	}
 	return from, to, err
-}
-
-// orDenied is the error of a call whose first path failed with err: that of the
-// second one, if that is denied.
-func (f *FS) orDenied(ctx context.Context, err error, dst string, flags vfs.WalkFlags) error {
-	to, derr := f.view.Resolve(ctx, dst, flags, vfs.Write)
-	if derr == nil {
-		to.Release()
-	}
-	if errors.Is(derr, vfs.ErrCapability) {
-		return derr
-	}
-	return err
 }
 
 // link names node at the free place t and counts the name.

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/astridfs/astridfs/capsulehost/view"
 	"github.com/astridfs/astridfs/vfs"
 )
 
@@ -96,6 +97,7 @@ type opening struct {
 	create  bool // make a file where none is
 	handles bool // the result takes a slot, so one must be free
 	size    int  // bytes of a whole file that are to be written
+	count   bool // those count against the quota, unless opening fails
 }
 
 // open walks to a regular file and opens it, or makes it. The caller closes the
@@ -108,11 +110,7 @@ func (f *FS) open(ctx context.Context, path string, want vfs.Access, o opening) 
 		}
 		var h vfs.Handle
 		if err = f.openable(&t.Target, o); err == nil {
-			if t.Exists() {
-				h, err = t.FS.Open(ctx, t.Entry.Node, o.flags)
-			} else {
-				h, err = f.create(ctx, t.FS, t.Parent, t.Name, o.flags&^unix.O_TRUNC)
-			}
+			h, err = f.openAt(ctx, &t, o)
 		}
 		existed := t.Exists()
 		t.Release()
@@ -124,6 +122,24 @@ func (f *FS) open(ctx context.Context, path string, want vfs.Access, o opening) 
 		}
 	}
 	return nil, nil, syscall.EAGAIN
+}
+
+// openAt opens what is at t, or makes it.
+func (f *FS) openAt(ctx context.Context, t *view.Target, o opening) (h vfs.Handle, err error) {
+	if o.count {
+		if err := f.view.Quota.TakeBytes(uint64(o.size)); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if err != nil {
+				f.view.Quota.GiveBytes(uint64(o.size))
+			}
+		}()
+	}
+	if t.Exists() {
+		return t.FS.Open(ctx, t.Entry.Node, o.flags)
+	}
+	return f.create(ctx, t.FS, t.Parent, t.Name, o.flags&^unix.O_TRUNC)
 }
 
 // again tells whether a call failed because another changed the place between

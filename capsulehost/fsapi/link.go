@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/astridfs/astridfs/capsulehost/view"
 	"github.com/astridfs/astridfs/vfs"
 )
 
@@ -26,32 +27,37 @@ func (f *FS) ReadLink(ctx context.Context, path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	leaves := func() error { return f.view.Refuse(ctx, t.Scheme, t.Full, vfs.Read, vfs.ErrEscape) }
-	if strings.HasPrefix(target, "/") {
-		return "", leaves()
+	if target, err = f.leads(ctx, &t, target); err == nil {
+		return schemePath(t.Scheme, target)
 	}
-	dir := strings.TrimSuffix(t.Full, t.Name)
-	to, err := vfs.Walk(ctx, t.FS, vfs.RootID, dir+target, 0)
+	if errors.Is(err, vfs.ErrEscape) {
+		err = f.view.Refuse(ctx, t.Scheme, t.Full, vfs.Read, vfs.ErrEscape)
+	}
+	return "", err
+}
+
+// leads returns the path from the root of its tree that the symbolic link t with
+// this target leads to. It answers vfs.ErrEscape if that is outside of the tree.
+func (f *FS) leads(ctx context.Context, t *view.Target, target string) (string, error) {
+	if strings.HasPrefix(target, "/") {
+		return "", vfs.ErrEscape
+	}
+	// What is not granted must not show in where the link leads.
+	fs := f.view.Shown(t.Scheme, t.FS)
+	to, err := vfs.Walk(ctx, fs, vfs.RootID, strings.TrimSuffix(t.Full, t.Name)+target, 0)
 	if err == nil {
 		defer to.Release()
-		return schemePath(t.Scheme, to.Path)
+		return to.Path, nil
 	}
 	var we *vfs.WalkError
-	switch {
-	case errors.Is(err, vfs.ErrEscape):
-		return "", leaves()
-	case !errors.As(err, &we):
+	if errors.Is(err, vfs.ErrEscape) || !errors.As(err, &we) {
 		return "", err
 	}
 	switch vfs.Errno(err) {
 	case syscall.ENOENT, syscall.ENOTDIR, syscall.ELOOP, syscall.EACCES, syscall.ENAMETOOLONG:
-		// The link leads nowhere, or to where nobody may look. Behind the name
-		// that could not be walked no link can be, so ".." may be taken by text.
-		p, err := clean(we.Path)
-		if err != nil {
-			return "", leaves()
-		}
-		return schemePath(t.Scheme, p)
+		// The link leads nowhere, or to where nobody may look. What stands behind
+		// the name that could not be walked goes by its text.
+		return clean(we.Path)
 	}
 	return "", err
 }

@@ -25,12 +25,7 @@ const removeBatch = 256
 // Errnos: ENOTDIR (no directory, a symbolic link too), EBUSY (the root of a
 // scheme), EINVAL (a path that ends in "." or "..").
 func (f *FS) RemoveDirAll(ctx context.Context, path string) (uint64, error) {
-	s, rest, err := view.Parse(path)
-	if err != nil {
-		return 0, err
-	}
-	// A slash at the end would have the walk follow a link.
-	t, err := f.view.ResolveAt(ctx, s, vfs.RootID, strings.TrimRight(rest, "/"), 0, vfs.Write)
+	t, err := f.name(ctx, path)
 	if err != nil {
 		return 0, err
 	}

@@ -38,11 +38,13 @@ func (f *FS) Append(ctx context.Context, path string, data []byte) error {
 		flags:  unix.O_WRONLY | unix.O_APPEND,
 		create: true,
 		size:   len(data),
+		count:  true,
 	})
 	if err != nil {
 		return err
 	}
-	_, err = f.write(ctx, h, data, 0)
+	n, err := h.WriteAt(ctx, data, 0)
+	f.view.Quota.GiveBytes(uint64(len(data) - n))
 	return errors.Join(err, h.Close())
 }
 

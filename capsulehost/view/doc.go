@@ -15,5 +15,7 @@
 // A path is parsed, the scheme looked up, the walk done, and then the gate is
 // asked about the resolved path, whether the walk succeeded or failed. Only
 // after that is anything answered: what a capsule was not granted is
-// [vfs.ErrCapability] whether it exists or not.
+// [vfs.ErrCapability] whether it exists or not. That holds as well for the
+// directories that a ".." of the path leads out of: each must be granted, for
+// anything, or lie above what is.
 package view

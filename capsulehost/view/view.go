@@ -138,6 +138,9 @@ func (v *View) resolve(ctx context.Context, s Scheme, fs vfs.FS, root vfs.NodeID
 		}
 		// A path that leaves the tree is at no place that could be granted.
 		escape := errors.Is(err, vfs.ErrEscape)
+		if denied := v.demandLeft(ctx, s, base, we.Left, want); denied != nil {
+			return Target{}, denied
+		}
 		if we.Path == "" && escape {
 			return Target{}, v.Refuse(ctx, s, join(base, path), want, err)
 		}
@@ -151,11 +154,56 @@ func (v *View) resolve(ctx context.Context, s Scheme, fs vfs.FS, root vfs.NodeID
 		return Target{}, err
 	}
 	full := join(base, t.Path)
-	if denied := v.Demand(ctx, s, full, want); denied != nil {
+	denied := v.demandLeft(ctx, s, base, t.Left, want)
+	if denied == nil {
+		denied = v.Demand(ctx, s, full, want)
+	}
+	if denied != nil {
 		t.Release()
 		return Target{}, denied
 	}
 	return Target{Target: t, FS: fs, Scheme: s, Full: full}, nil
+}
+
+// demandLeft asks the gate about the directories that a walk left by ".."; a
+// path through one that nothing is granted of would tell whether it is there.
+func (v *View) demandLeft(ctx context.Context, s Scheme, base string, left []string, want vfs.Access) error {
+	for _, path := range left {
+		if full := join(base, path); !v.passes(s, full) {
+			return v.Refuse(ctx, s, full, want, vfs.ErrCapability)
+		}
+	}
+	return nil
+}
+
+func (v *View) passes(s Scheme, path string) bool {
+	return v.Gate == nil || v.Gate.Passes(s.String(), path)
+}
+
+// Shown returns a tree as far as the gate lets a guest know of it: names of which
+// nothing is granted are vfs.ErrHidden to lookups.
+func (v *View) Shown(s Scheme, fs vfs.FS) vfs.FS {
+	if v.Gate == nil {
+		return fs
+	}
+	return &shown{FS: fs, view: v, scheme: s}
+}
+
+type shown struct {
+	vfs.FS
+	view   *View
+	scheme Scheme
+}
+
+func (f *shown) Lookup(ctx context.Context, parent vfs.NodeID, name string) (vfs.Entry, error) {
+	dir, err := f.Path(ctx, parent)
+	if err != nil {
+		return vfs.Entry{}, err
+	}
+	if !f.view.passes(f.scheme, join(dir, name)) {
+		return vfs.Entry{}, vfs.ErrHidden
+	}
+	return f.FS.Lookup(ctx, parent, name)
 }
 
 // join puts a relative path behind a base; either may be empty.

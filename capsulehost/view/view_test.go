@@ -82,6 +82,10 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+func (g *gate) Passes(_, path string) bool {
+	return path == "" || path == g.prefix || strings.HasPrefix(path, g.prefix+"/")
+}
+
 // gate grants what has a prefix, and records what it was asked.
 type gate struct {
 	prefix string
@@ -104,7 +108,7 @@ func TestResolve(t *testing.T) {
 	os.WriteFile(filepath.Join(dir, "ok/file"), nil, 0o644)
 	os.WriteFile(filepath.Join(dir, "secret/file"), nil, 0o644)
 	for link, target := range map[string]string{
-		"ok/out": "../../x", "ok/abs": "/etc", "ok/secret": "../secret/file", "ok/in": "sub/../file", "in": "ok/file", "ok/loop": "loop",
+		"ok/out": "../../x", "ok/abs": "/etc", "ok/secret": "../secret/file", "ok/in": "sub/../file", "in": "ok/file", "secret/back": "../ok/file", "ok/through": "../secret/../ok/file", "ok/loop": "loop",
 	} {
 		os.Symlink(target, filepath.Join(dir, link))
 	}
@@ -139,6 +143,16 @@ func TestResolve(t *testing.T) {
 		{"ok/out", vfs.ErrEscape, "", false},
 		{"ok/abs", vfs.ErrEscape, "", false},
 		{"ok/loop", syscall.ELOOP, "", false},
+		// What is not granted does not show by a way through it either.
+		{"secret/../ok/file", vfs.ErrCapability, "", false},
+		{"secret/.././ok/file", vfs.ErrCapability, "", false},
+		{"missing/../ok/file", vfs.ErrCapability, "", false},
+		{"secret/file/../ok/file", vfs.ErrCapability, "", false},
+		{"secret/../../x", vfs.ErrCapability, "", false},
+		{"missing/../../x", vfs.ErrCapability, "", false},
+		{"ok/through", vfs.ErrCapability, "", false},
+		{"ok/../ok/file", nil, "ok/file", true},
+		{"secret/back", nil, "ok/file", true}, // a link counts by where it leads
 		{"../ok", vfs.ErrEscape, "", false},
 		{"ok/secret", vfs.ErrCapability, "", false},
 		{"secret/file", vfs.ErrCapability, "", false},

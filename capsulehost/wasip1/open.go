@@ -103,7 +103,7 @@ func (o *opening) at(fd uint32, path string) (uint32, Errno) {
 }
 
 // openTries bounds how often open starts again because a name that was missing
-// is there when it is to be made.
+// is there when it is to be made, or one that was there is another file's.
 const openTries = 16
 
 func (o *opening) open(d *desc, path string) (*desc, Errno) {
@@ -122,8 +122,12 @@ func (o *opening) open(d *desc, path string) (*desc, Errno) {
 			return nil, errno
 		}
 		if t.there() {
-			defer t.Release()
-			return o.existing(d, &t)
+			opened, errno := o.existing(d, &t)
+			t.Release()
+			if errno != ESTALE || try == openTries { // the host has replaced it
+				return opened, errno
+			}
+			continue
 		}
 		opened, errno := o.create(&t)
 		t.Release()
