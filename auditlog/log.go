@@ -22,6 +22,7 @@ const (
 	groupDelay        = 10 * time.Millisecond
 	maxPending        = 1 << 14 // records; Append waits beyond
 	keepPending       = 1 << 12 // records; room that is kept for the next ones
+	reserveBytes      = 256 << 10
 )
 
 // Options of a log.
@@ -52,20 +53,25 @@ type Log struct {
 	synced  uint64 // last Seq on stable storage
 	urgent  uint64 // highest Seq that somebody waits to have synced
 	closing bool
-	err     error      // of the first write that failed; final
+	err     error      // of the first write that failed for good; final
+	full    error      // of the last write, if there was no room for it; nil when there is again
+	tries   uint64     // how often the writer has tried to write
 	spare   []Record   // the array of a batch that was written, for the queue
-	moved   *sync.Cond // written, synced or err changed, or the queue shrank
+	moved   *sync.Cond // written, synced, err, full or tries changed, or the queue shrank
 	wake    chan struct{}
 	done    chan struct{}
-	broken  atomic.Bool // err is set
+	broken  atomic.Bool // err or full is set
 
 	// Of the writer goroutine alone.
 	file       *os.File
-	size       int64
+	size       int64 // of the whole lines in file
+	reserved   int64 // up to where file has its blocks; -1: it can't have any in advance
 	prev       Hash
+	last       uint64 // Seq of the last record in buf, or in file where buf is empty
+	head       *head  // still to be written to the head file; nil if that is up to date
 	sinceCheck int
 	lastCheck  time.Time
-	buf        []byte
+	buf        []byte // lines that are not in file yet
 }
 
 // Open opens the log in dir, making it if there is none, cuts a torn last line
@@ -132,7 +138,7 @@ func (l *Log) start() error {
 		return fmt.Errorf("audit log: %w", err)
 	}
 	l.size, l.prev, l.lastCheck = st.Size(), last.hash, l.opt.Now()
-	l.nextSeq, l.written, l.synced = last.seq+1, last.seq, last.seq
+	l.nextSeq, l.written, l.synced, l.last = last.seq+1, last.seq, last.seq, last.seq
 	go l.write()
 	r := Record{Op: OpStart, Outcome: Allowed, Key: hex.EncodeToString(pub), Actor: self()}
 	// Whoever opens a new log may rely on it from now on, also after a crash.
@@ -152,15 +158,16 @@ func (l *Log) PublicKey() ed25519.PublicKey { return l.key.Public().(ed25519.Pub
 
 // Append adds r; Seq, Time, Session, Prev and Hash are filled in. With durable
 // it returns when r is on stable storage, otherwise when r is queued. An error
-// means that r may be missing from the log, and is what every later call gets.
+// means that r may be missing from the log, and is what every later call gets;
+// only while there is no room for the log (ENOSPC, EDQUOT), each call tries again.
 func (l *Log) Append(r Record, durable bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.queue) >= maxPending && l.err == nil && !l.closing {
+	for len(l.queue) >= maxPending && l.err == nil && l.full == nil && !l.closing {
 		l.moved.Wait()
 	}
-	if l.err != nil {
-		return l.err
+	if err := l.againLocked(); err != nil {
+		return err
 	}
 	if l.closing {
 		return errClosed
@@ -174,24 +181,47 @@ func (l *Log) Append(r Record, durable bool) error {
 	if durable || len(l.queue) == 1 || len(l.queue) == keepPending/2 {
 		l.poke()
 	}
-	for durable && l.synced < r.Seq && l.err == nil {
-		l.moved.Wait()
-	}
-	if durable && l.synced < r.Seq {
-		return l.err
+	if durable {
+		return l.waitLocked(r.Seq)
 	}
 	return nil
 }
 
-// Err returns what every call of Append answers from now on, because writing
-// failed; nil while the log can be written. It costs an atomic load.
+// waitLocked returns when all up to seq is on stable storage, or cannot be.
+func (l *Log) waitLocked(seq uint64) error {
+	for l.synced < seq && l.err == nil && l.full == nil {
+		l.moved.Wait()
+	}
+	if l.synced >= seq {
+		return nil
+	}
+	return errors.Join(l.err, l.full)
+}
+
+// againLocked tells whether the log can be written. If there was no room for it,
+// it has the writer try once more first.
+func (l *Log) againLocked() error {
+	if l.full != nil && !l.closing {
+		l.poke()
+		for before := l.tries; l.full != nil && l.err == nil && l.tries == before && !l.closing; {
+			l.moved.Wait()
+		}
+	}
+	if l.err != nil {
+		return l.err
+	}
+	return l.full
+}
+
+// Err returns what every call of Append would answer, because writing failed;
+// nil while the log can be written, which it tells by an atomic load.
 func (l *Log) Err() error {
 	if !l.broken.Load() {
 		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.err
+	return l.againLocked()
 }
 
 // Flush returns when all that was appended before is on stable storage.
@@ -199,17 +229,14 @@ func (l *Log) Flush() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	upTo := l.nextSeq - 1
-	if l.synced < upTo && l.err == nil {
-		l.urgent = upTo
+	if l.synced < upTo {
+		if err := l.againLocked(); err != nil {
+			return err
+		}
+		l.urgent = max(l.urgent, upTo)
 		l.poke()
 	}
-	for l.synced < upTo && l.err == nil {
-		l.moved.Wait()
-	}
-	if l.synced < upTo {
-		return l.err
-	}
-	return nil
+	return l.waitLocked(upTo)
 }
 
 // Close writes what is queued, a last checkpoint, and closes the files.
@@ -238,7 +265,11 @@ func (l *Log) poke() {
 	}
 }
 
-// write is the goroutine that owns the file, until Close or the first error.
+// noRoom tells whether a write failed for want of space, which may come again.
+func noRoom(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
+// write is the goroutine that owns the file, until Close or the first error that
+// is not for want of space.
 func (l *Log) write() {
 	defer close(l.done)
 	timer := time.NewTimer(checkpointEvery)
@@ -257,6 +288,9 @@ func (l *Log) write() {
 
 		idle := len(batch) == 0
 		err := l.writeBatch(batch)
+		if err == nil && l.head != nil {
+			err = l.updateHead()
+		}
 		due := l.sinceCheck > 0 && (closing || l.size >= l.opt.Rotate || l.sinceCheck >= checkpointRecords || l.opt.Now().Sub(l.lastCheck) >= checkpointEvery)
 		if err == nil && due {
 			err = l.checkpoint()
@@ -266,12 +300,19 @@ func (l *Log) write() {
 		synced := err == nil && (due || urgent)
 
 		l.mu.Lock()
-		if err != nil && l.err == nil {
-			l.err = fmt.Errorf("the audit log can't be written: %w", err)
-			l.broken.Store(true)
+		l.full = nil
+		l.tries++
+		if err != nil {
+			err = fmt.Errorf("the audit log can't be written: %w", err)
+			if noRoom(err) && !closing {
+				l.full = err
+			} else {
+				l.err = err
+			}
 		}
-		if len(batch) > 0 && err == nil {
-			l.written = max(l.written, batch[len(batch)-1].Seq)
+		l.broken.Store(err != nil)
+		if len(l.buf) == 0 {
+			l.written = l.last
 		}
 		if synced {
 			l.synced = l.written
@@ -286,7 +327,7 @@ func (l *Log) write() {
 		if stop {
 			return
 		}
-		if !idle || l.sinceCheck > 0 {
+		if !idle || l.sinceCheck > 0 || l.head != nil {
 			timer.Reset(checkpointEvery)
 		}
 		if closing {
@@ -311,30 +352,62 @@ func (l *Log) gather() {
 	}
 }
 
+// writeBatch writes the batch behind what could not be written before.
 func (l *Log) writeBatch(batch []Record) error {
-	l.buf = l.buf[:0]
+	var err error
 	for i := range batch {
 		r := &batch[i]
 		r.Prev = l.prev
 		l.buf, l.prev = r.appendLine(l.buf)
+		l.last = r.Seq
 		l.sinceCheck++
-		if len(l.buf) >= 1<<20 {
-			if err := l.flush(); err != nil {
+		if len(l.buf) >= 1<<20 && err == nil {
+			if err = l.flush(); err != nil && !noRoom(err) {
 				return err
 			}
 		}
 	}
+	if err != nil {
+		return err // the rest waits with what had no room
+	}
 	return l.flush()
 }
 
+// flush writes buf. Lines that there was no room for stay in it, and nothing of
+// them in the file.
 func (l *Log) flush() error {
 	if len(l.buf) == 0 {
 		return nil
 	}
+	l.reserve()
 	n, err := l.file.Write(l.buf)
+	if err != nil && n > 0 {
+		l.reserved = min(l.reserved, 0)
+		if terr := l.file.Truncate(l.size); terr != nil {
+			return terr
+		}
+	}
+	if err != nil {
+		return err
+	}
 	l.size += int64(n)
 	l.buf = l.buf[:0]
-	return err
+	return nil
+}
+
+// reserve has the file keep blocks for what comes, as far as the filesystem can
+// do that, so that what makes room on a full one can still be put on record. It
+// stays when the log is closed, for those who open it then.
+func (l *Log) reserve() {
+	if end := l.size + int64(len(l.buf)); l.reserved < 0 || end+reserveBytes/2 <= l.reserved {
+		return
+	}
+	switch err := unix.Fallocate(int(l.file.Fd()), unix.FALLOC_FL_KEEP_SIZE, l.size, int64(len(l.buf))+reserveBytes); {
+	case err == nil:
+		l.reserved = l.size + int64(len(l.buf)) + reserveBytes
+	case err != unix.EINTR && !noRoom(err):
+		l.reserved = -1
+	}
 }
 
 // checkpoint signs the chain as it stands, makes it durable and records it in
@@ -353,24 +426,34 @@ func (l *Log) checkpoint() error {
 	}
 	r := Record{Seq: seq, Time: l.opt.Now(), Session: l.opt.Session, Op: OpCheckpoint, Actor: self(), Outcome: Allowed, Prev: l.prev,
 		Signature: hex.EncodeToString(ed25519.Sign(l.key, checkpointMessage(l.prev)))}
-	l.buf, l.prev = r.appendLine(l.buf[:0])
+	l.buf, l.prev = r.appendLine(l.buf)
+	l.last = seq
 	if err := l.flush(); err != nil {
 		return err
 	}
 	if err := l.file.Sync(); err != nil {
 		return err
 	}
-	if err := writeHead(l.path(headFile), head{Seq: seq, Hash: l.prev}, l.key); err != nil {
+	l.head = &head{Seq: seq, Hash: l.prev}
+	l.sinceCheck, l.lastCheck = 0, l.opt.Now()
+	if err := l.updateHead(); err != nil || l.size < l.opt.Rotate {
 		return err
 	}
-	l.mu.Lock()
-	l.written = seq
-	l.mu.Unlock()
-	l.sinceCheck, l.lastCheck = 0, l.opt.Now()
-	if l.size < l.opt.Rotate {
+	if err := l.rotate(seq + 1); !noRoom(err) {
+		return err
+	}
+	return nil // the file goes on, and the next checkpoint tries again
+}
+
+// updateHead writes the head file. One that is behind for want of space says
+// less than it could and nothing wrong, so that this is no reason to stop.
+func (l *Log) updateHead() error {
+	err := writeHead(l.path(headFile), *l.head, l.key)
+	if noRoom(err) {
 		return nil
 	}
-	return l.rotate(seq + 1)
+	l.head = nil
+	return err
 }
 
 // rotate begins the file whose first record is first.
@@ -380,9 +463,13 @@ func (l *Log) rotate(first uint64) error {
 		return err
 	}
 	if err := unix.Fsync(int(l.dir.Fd())); err != nil {
-		return errors.Join(err, f.Close())
+		// Not kept: a file is named after its first record.
+		if rerr := errors.Join(f.Close(), os.Remove(f.Name())); rerr != nil {
+			return rerr
+		}
+		return err
 	}
-	old := l.file
-	l.file, l.size = f, 0
-	return old.Close()
+	old, size := l.file, l.size
+	l.file, l.size, l.reserved = f, 0, min(l.reserved, 0)
+	return errors.Join(old.Truncate(size), old.Close()) // gives back what is reserved
 }

@@ -266,8 +266,69 @@ func TestDurableIsOnDisk(t *testing.T) {
 	}
 }
 
-// TestUnwritableLogStopsEverything: once a record could not be written, nothing
-// is accepted any more.
+// use has the log write to another file than its own, and returns what it wrote to.
+func (l *Log) use(f *os.File) *os.File {
+	l.mu.Lock() // the writer waits for records and does not touch its file
+	defer l.mu.Unlock()
+	old := l.file
+	l.file = f
+	return old
+}
+
+// TestRoomAgain: a log for which there was no room goes on as soon as there is,
+// with what was accepted before and without what was not.
+func TestRoomAgain(t *testing.T) {
+	dir := t.TempDir()
+	l, err := Open(dir, Options{Session: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	own := l.use(full)
+	if err := l.Append(Record{Op: "open", Path: "workspace://accepted", Outcome: Allowed}, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Flush(); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("Flush on a full disk: %v", err)
+	}
+	for range 3 {
+		if err := l.Append(Record{Op: "open", Path: "workspace://refused", Outcome: Allowed}, false); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("Append on a full disk: %v", err)
+		}
+		if err := l.Err(); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("Err on a full disk: %v", err)
+		}
+	}
+	l.use(own)
+	if err := l.Err(); err != nil {
+		t.Errorf("Err when there is room again: %v", err)
+	}
+	if err := l.Append(Record{Op: "open", Path: "workspace://later", Outcome: Denied}, true); err != nil {
+		t.Errorf("Append when there is room again: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	rep, err := Verify(t.Context(), dir, l.PublicKey())
+	if err != nil || rep.Records != 4 || rep.Torn != 0 { // start, two opens, a checkpoint
+		t.Errorf("%+v, %v", rep, err)
+	}
+	_, lines := content(t, dir)
+	text := string(bytes.Join(lines, nil))
+	if !strings.Contains(text, "//accepted") || !strings.Contains(text, "//later") || strings.Contains(text, "//refused") {
+		t.Errorf("the log holds\n%s", text)
+	}
+}
+
+// TestUnwritableLogStopsEverything: while a record cannot be written, nothing
+// is accepted.
 func TestUnwritableLogStopsEverything(t *testing.T) {
 	dir := t.TempDir()
 	l, err := Open(dir, Options{Session: "s"})
@@ -281,11 +342,7 @@ func TestUnwritableLogStopsEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.mu.Lock() // the writer waits for records and does not touch its file
-	old := l.file
-	l.file = full
-	l.mu.Unlock()
-	defer old.Close()
+	defer l.use(full).Close()
 	if err := l.Append(Record{Op: "open", Outcome: Denied}, true); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("durable Append on a full disk: %v", err)
 	}

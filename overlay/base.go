@@ -35,11 +35,12 @@ type baseLog struct {
 	bottom int    // index of the bottom layer
 	dev    uint64 // of its root
 
-	mu   sync.Mutex // guards the rest, held for one write
-	fd   int
-	size int64        // of the good records
-	todo []baseRecord // what a commit that was cut short left to finish
-	bad  error        // why nothing can be appended any more
+	mu       sync.Mutex // guards the rest, held for one write
+	fd       int
+	size     int64        // of the good records
+	reserved int64        // up to where the file has its blocks; -1: it cannot have any in advance
+	todo     []baseRecord // what a commit that was cut short left to finish
+	bad      error        // why nothing can be appended any more
 }
 
 var _ baseRecorder = (*baseLog)(nil)
@@ -158,7 +159,7 @@ func (l *baseLog) compact(stateDir int) error {
 		return err
 	}
 	unix.Close(l.fd)
-	l.fd, l.size = fd, fresh.size
+	l.fd, l.size, l.reserved = fd, fresh.size, fresh.reserved
 	return nil
 }
 
@@ -167,6 +168,7 @@ func (l *baseLog) write(b []byte) error {
 	if l.bad != nil {
 		return l.bad
 	}
+	l.reserve(l.size + int64(len(b)))
 	for done := 0; done < len(b); {
 		n, err := unix.Write(l.fd, b[done:])
 		if n > 0 {
@@ -178,6 +180,7 @@ func (l *baseLog) write(b []byte) error {
 		if err == nil {
 			err = syscall.EIO
 		}
+		l.reserved = min(l.reserved, 0)
 		if terr := unix.Ftruncate(l.fd, l.size); terr != nil && done > 0 {
 			// What would be appended now stood behind half a record.
 			l.bad = fmt.Errorf("base log: %w", errors.Join(err, terr))
@@ -187,6 +190,24 @@ func (l *baseLog) write(b []byte) error {
 	l.size += int64(len(b))
 	return nil
 }
+
+// reserve has the file keep blocks behind end, as far as the filesystem can do
+// that: on a full one, what makes room there has to be recorded as well.
+func (l *baseLog) reserve(end int64) {
+	if l.reserved < 0 || end+baseReserve/2 <= l.reserved {
+		return
+	}
+	switch err := unix.Fallocate(l.fd, unix.FALLOC_FL_KEEP_SIZE, l.size, end-l.size+baseReserve); err {
+	case nil:
+		l.reserved = end + baseReserve
+	case syscall.EINTR, syscall.ENOSPC, syscall.EDQUOT:
+	default:
+		l.reserved = -1
+	}
+}
+
+// baseReserve is how many bytes the log has blocks for in advance.
+const baseReserve = 64 << 10
 
 func (l *baseLog) append(rs ...baseRecord) error {
 	var stack [512]byte

@@ -163,7 +163,9 @@ func (fs *FS) probe() error {
 		removeTree(ly.scratch, a, true)
 		removeTree(ly.scratch, b, true)
 	}()
-	if err := at.Mkdir(ly.scratch, a, 0o700); err != nil {
+	// A file and not a directory, which takes a block: what is on a full disk
+	// must be within reach, to make room there.
+	if err := at.Mknod(ly.scratch, a, unix.S_IFREG|0o600, 0); err != nil {
 		return err
 	}
 	ly.privileged = unix.Geteuid() == 0

@@ -25,6 +25,6 @@
 // A refusal is on stable storage before the caller has its answer. Anything else
 // is recorded when it is done, and becomes durable with its group (package
 // auditlog). Once the log cannot be written, a call that would be recorded
-// answers EIO and is not carried out; one that was carried out when its record
-// failed answers EIO too.
+// answers EIO, or ENOSPC or EDQUOT until there is room for it again, and is not
+// carried out; one that was carried out when its record failed answers the same.
 package auditfs

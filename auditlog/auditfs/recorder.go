@@ -68,25 +68,26 @@ func (r *Recorder) Level() Level { return r.level }
 // used after that, at the price of opening it again.
 func (r *Recorder) Close() { r.programs.close() }
 
-// Append records what is no call of a filesystem. Errors: EIO, with the cause.
+// Append records what is no call of a filesystem. Errors: ENOSPC or EDQUOT while
+// there is no room for the log, EIO with the cause otherwise.
 func (r *Recorder) Append(rec auditlog.Record, durable bool) error {
 	return unrecorded(r.log.Append(rec, durable))
 }
 
-// Ready answers EIO if nothing can be recorded any more.
+// Ready answers ENOSPC, EDQUOT or EIO if nothing can be recorded.
 func (r *Recorder) Ready() error { return unrecorded(r.log.Err()) }
 
-// unrecorded makes EIO of the log's error.
+// unrecorded makes EIO of the log's error, unless there is only no room for it.
 func unrecorded(err error) error {
-	if err == nil {
-		return nil
+	if err == nil || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return err
 	}
 	return fmt.Errorf("%w: %w", syscall.EIO, err)
 }
 
 // Refused records that a capsule was refused a path before any filesystem was
 // asked, or by a rule that no filesystem knows. path is the guest's, with its
-// scheme. It returns err, or EIO if that could not be recorded.
+// scheme. It returns err, or why that could not be recorded.
 func (r *Recorder) Refused(ctx context.Context, path string, want vfs.Access, err error) error {
 	rec := auditlog.Record{Op: "access", Path: path, Flags: accessFlags(want)}
 	return r.finish(ctx, &rec, err)
@@ -118,7 +119,7 @@ func (r *Recorder) isRefusal(err error) bool {
 }
 
 // finish completes rec with who asked and what came of it, and appends it. It
-// returns err, or EIO if that could not be recorded.
+// returns err, or why that could not be recorded.
 func (r *Recorder) finish(ctx context.Context, rec *auditlog.Record, err error) error {
 	rec.Actor = r.actor(ctx)
 	return r.done(rec, err)

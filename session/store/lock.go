@@ -97,13 +97,20 @@ func (l *Lock) SetMountpoint(path string) error {
 // Holder returns what the lock file says of this process.
 func (l *Lock) Holder() Holder { return l.holder }
 
+// record writes what the holder tells of itself. Where a full disk has no room
+// for it, nobody is named: a session must not be out of reach then, because
+// discarding changes is what makes room.
 func (l *Lock) record() error {
 	b, err := json.Marshal(l.holder)
 	if err != nil {
 		return err
 	}
 	b = append(b, '\n')
-	if _, err := l.f.WriteAt(b, 0); err != nil {
+	_, err = l.f.WriteAt(b, 0)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		b, err = nil, nil
+	}
+	if err != nil {
 		return err
 	}
 	return l.f.Truncate(int64(len(b)))

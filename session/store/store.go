@@ -21,6 +21,7 @@
 package store
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -219,20 +220,24 @@ func likeWorkspace(dir, workspace string) error {
 	return unix.Chmod(dir, st.Mode&0o7777)
 }
 
-// Remove deletes the session, which the caller owns by l; l ends with it.
+// Remove deletes the session, which the caller owns by l; l ends with it. It
+// needs no room on the disk.
 func (s *Store) Remove(sess *Session, l *Lock) error {
-	gone, err := os.MkdirTemp(s.dir, ".gone-")
+	gone := filepath.Join(s.dir, ".gone-"+rand.Text())
+	err := unix.Renameat2(unix.AT_FDCWD, sess.Dir, unix.AT_FDCWD, gone, unix.RENAME_NOREPLACE)
 	if err != nil {
-		return errors.Join(err, l.Unlock())
+		err = &fs.PathError{Op: "remove session", Path: sess.Dir, Err: err}
 	}
-	err = os.Rename(sess.Dir, filepath.Join(gone, sess.File.Name))
 	if uerr := l.Unlock(); err == nil {
 		err = uerr
 	}
 	if err == nil {
 		err = syncDir(s.dir)
 	}
-	return errors.Join(err, removeTree(gone))
+	if err != nil {
+		return err
+	}
+	return removeTree(gone)
 }
 
 // RemoveDamaged deletes what stands in the place of a session and cannot be
