@@ -13,7 +13,6 @@ import (
 	"github.com/astridfs/astridfs/capsulehost/component/astridhost"
 	"github.com/astridfs/astridfs/capsulehost/component/fshost"
 	"github.com/astridfs/astridfs/capsulehost/component/wasihost"
-	"github.com/astridfs/astridfs/capsulehost/wasmbin"
 )
 
 // componentSet is what components may import: astrid:fs, sys, kv and ipc and
@@ -134,9 +133,7 @@ func (h *Host) compileComponent(ctx context.Context, wasm []byte) (*component.Pr
 	if err != nil {
 		return nil, Info{}, err
 	}
-	// The runtime bounds a guest's memory and its stack, and not its tables.
-	capTables := func(core []byte) ([]byte, error) { return wasmbin.CapTables(core, maxTable, maxTables) }
-	p, err := component.Compile(experimental.WithCompilationWorkers(ctx, h.workers), h.rt, c, h.components, capTables)
+	p, err := component.Compile(experimental.WithCompilationWorkers(ctx, h.workers), h.rt, c, h.components, bounded)
 	if im, ok := errors.AsType[*component.ImportError](err); ok {
 		return nil, Info{}, &ImportError{Module: im.Interface, Name: im.Name, Want: im.Want, Have: im.Have}
 	}

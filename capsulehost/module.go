@@ -145,8 +145,7 @@ func (h *Host) compile(ctx context.Context, wasm []byte) (wazero.CompiledModule,
 			return nil, Info{}, err
 		}
 	}
-	// The runtime bounds a guest's memory and its stack, and not its tables.
-	if wasm, err = wasmbin.CapTables(wasm, maxTable, maxTables); err != nil {
+	if wasm, err = bounded(wasm); err != nil {
 		return nil, Info{}, err
 	}
 	mod, err := h.rt.CompileModule(experimental.WithCompilationWorkers(ctx, h.workers), wasm)
@@ -158,6 +157,17 @@ func (h *Host) compile(ctx context.Context, wasm []byte) (wazero.CompiledModule,
 		return nil, Info{}, &FormatError{Offset: -1, What: what}
 	}
 	return mod, info, nil
+}
+
+// bounded makes a core module one that the runtime can be given. The runtime
+// bounds a guest's memory and its stack, and neither its tables nor what it
+// allocates itself on a module's word.
+func bounded(core []byte) ([]byte, error) {
+	core, err := wasmbin.Bound(core, maxTable)
+	if err != nil {
+		return nil, err
+	}
+	return wasmbin.CapTables(core, maxTable, maxTables)
 }
 
 // checkImport answers an *ImportError for an import that guests are not given.

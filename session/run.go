@@ -141,6 +141,7 @@ func notRunnable(name string, err error) error {
 	var format *capsulehost.FormatError
 	var imports *capsulehost.ImportError
 	var entry *capsulehost.EntryError
+	var limit *capsulehost.LimitError
 	next := ""
 	switch {
 	case errors.As(err, &format):
@@ -149,6 +150,7 @@ func notRunnable(name string, err error) error {
 		next = "see what it needs with: astridfs inspect " + name
 	case errors.As(err, &entry):
 		next = "see what it exports with: astridfs inspect " + name
+	case errors.As(err, &limit): // that no option lifts
 	default:
 		return err
 	}

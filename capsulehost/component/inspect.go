@@ -79,21 +79,19 @@ type Extern struct {
 }
 
 // Imports returns what the component needs.
-func (c *Component) Imports() []Extern { return externsOf(c.c.Type.Imports) }
+func (c *Component) Imports() []Extern { return externsOf(c.c.Type.Imports, &texts{}) }
 
 // Exports returns what the component offers.
-func (c *Component) Exports() []Extern { return externsOf(c.c.Type.Exports) }
+func (c *Component) Exports() []Extern { return externsOf(c.c.Type.Exports, &texts{}) }
 
-func externsOf(l []binary.Extern) []Extern {
+func externsOf(l []binary.Extern, w *texts) []Extern {
 	out := []Extern{}
 	at := map[string]int{} // resources, by name
 	for _, e := range l {
 		x := Extern{Name: e.Name, Kind: e.Sort.String()}
 		switch t := e.Type.(type) {
-		case *binary.FuncType:
-			x.Type = funcText(t)
-		case *binary.ValType:
-			x.Type = definitionText(t)
+		case *binary.FuncType, *binary.ValType:
+			x.Type = w.text(t)
 		case *binary.Resource:
 			x.Kind = "resource"
 			at[e.Name] = len(out)
@@ -101,7 +99,7 @@ func externsOf(l []binary.Extern) []Extern {
 				x.Type = t.Name
 			}
 		case *binary.InstanceType:
-			x.Items = externsOf(t.Exports)
+			x.Items = externsOf(t.Exports, w)
 		}
 		if res, name, ok := methodOf(e.Name); ok {
 			if i, ok := at[res]; ok {

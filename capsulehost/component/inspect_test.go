@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/astridfs/astridfs/capsulehost/component/binary"
 )
 
 // decodeFile decodes a component of testdata.
@@ -35,6 +37,33 @@ func TestText(t *testing.T) {
 		if got != string(want) {
 			t.Errorf("%s is:\n%s", file, got)
 		}
+	}
+}
+
+// TestLongTexts writes 10,000 functions of a type whose text is long.
+func TestLongTexts(t *testing.T) {
+	wide := &binary.ValType{Kind: binary.Bool}
+	for range 4 {
+		up := &binary.ValType{Kind: binary.Tuple}
+		for range 10 {
+			up.Fields = append(up.Fields, binary.Field{Type: wide})
+		}
+		wide = up
+	}
+	f := binary.NewFuncType([]binary.Field{{Name: "a", Type: wide}}, nil)
+	var l []binary.Extern
+	for range 10_000 {
+		l = append(l, binary.Extern{Name: "f", Entity: binary.Entity{Sort: binary.Func, Type: f}})
+	}
+	got := externsOf(l, &texts{})
+	if n := len(Text("import", got)); n > maxTexts+100*len(l) {
+		t.Errorf("%d bytes", n)
+	}
+	if n := len(got[0].Type); n < maxText || n > 2*maxText {
+		t.Errorf("the first has %d bytes", n)
+	}
+	if last := got[len(l)-1].Type; last != "…" {
+		t.Errorf("the last is %.100q", last)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // exports is an instance of a component as others see it: *function, *exports,
-// *abi.ResourceType, *closure or wazero.CompiledModule by name.
+// *abi.ResourceType, *closure or *coreModule by name.
 type exports struct{ items map[string]any }
 
 // closure is a component with the instance around it, whose components and core
@@ -44,7 +44,7 @@ type instance struct {
 	part  *part
 	env   *instance // the instance around it; nil: there is none
 
-	coreModules   []wazero.CompiledModule
+	coreModules   []*coreModule
 	coreInstances []*coreInstance
 	coreFuncs     []coreRef
 	coreTables    []coreRef
@@ -72,6 +72,7 @@ type store struct {
 	modules   []api.Module  // to close
 	made      int           // instances of components
 	nested    int           // destructors that run, each within the one before
+	things    int           // that there are, see maxThings
 }
 
 type storeKey struct{}
@@ -87,6 +88,22 @@ func storeOf(ctx context.Context) *store {
 // maxInstances bounds how many core modules a run may instantiate, those that the
 // host makes for it included, and how many components. Tools make some 60.
 const maxInstances = 512
+
+// maxThings bounds what all those instances have, all together: definitions,
+// functions, exports and the like. One takes some 100 bytes of the host, a
+// lowered function as much as weighsLowered others. A JavaScript engine has some
+// 30,000.
+const (
+	maxThings     = 2_000_000
+	weighsLowered = 8
+)
+
+// spend counts things.
+func (s *store) spend(n int) {
+	if s.things += n; s.things > maxThings {
+		guest.Trap("the component's instances have more than %d functions, exports and the like", maxThings)
+	}
+}
 
 func (s *store) instance(c *binary.Component, k int) *instance { return s.instances[c.Order][k] }
 
@@ -117,6 +134,7 @@ func (s *store) make(ctx context.Context, c *closure, args map[string]any) (*exp
 		resources: make([]*abi.ResourceType, len(t.c.Resources)),
 	}
 	in.handles.Owner = in
+	s.spend(len(t.c.Resources) + len(t.c.Defs))
 	for len(s.instances) <= t.c.Order {
 		s.instances = append(s.instances, nil)
 	}
@@ -164,10 +182,12 @@ func (in *instance) define(ctx context.Context, d binary.Def, args map[string]an
 	case *binary.DefInstance:
 		return in.instantiate(ctx, d)
 	case *binary.DefInline:
+		in.store.spend(len(d.Exports))
 		in.instances = append(in.instances, &exports{items: in.items(d.Exports)})
 	case *binary.DefLift:
 		in.lift(d)
 	case *binary.DefLower:
+		in.store.spend(weighsLowered)
 		for len(in.lowers) <= d.Builtin {
 			in.lowers = append(in.lowers, nil)
 		}
@@ -227,7 +247,7 @@ func (in *instance) items(l []binary.Item) map[string]any {
 func (in *instance) add(sort binary.Sort, v any) {
 	switch sort {
 	case binary.CoreModule:
-		in.coreModules = append(in.coreModules, v.(wazero.CompiledModule))
+		in.coreModules = append(in.coreModules, v.(*coreModule))
 	case binary.Func:
 		in.funcs = append(in.funcs, v.(*function))
 	case binary.ComponentSort:
@@ -293,7 +313,8 @@ func (in *instance) coreInstance(ctx context.Context, d *binary.DefCoreInstance)
 		}
 		mods[name] = in.coreInstances[a.Instance].mod
 	}
-	m, err := in.store.instantiate(ctx, in.coreModules[d.Module], func(name string) api.Module { return mods[name] })
+	in.store.spend(in.coreModules[d.Module].weight)
+	m, err := in.store.instantiate(ctx, in.coreModules[d.Module].compiled, func(name string) api.Module { return mods[name] })
 	if err != nil {
 		return err
 	}
@@ -307,6 +328,7 @@ func (in *instance) coreInline(ctx context.Context, d *binary.DefCoreInline) err
 	if len(d.Exports) == 0 {
 		return nil
 	}
+	in.store.spend(2 * len(d.Exports)) // they are imports and exports
 	refs := make([]coreRef, len(d.Exports))
 	from := make(map[string]api.Module, len(refs))
 	for i, e := range d.Exports {
@@ -325,6 +347,7 @@ func (in *instance) coreInline(ctx context.Context, d *binary.DefCoreInline) err
 }
 
 func (in *instance) instantiate(ctx context.Context, d *binary.DefInstance) error {
+	in.store.spend(len(d.Args))
 	out, err := in.store.make(ctx, in.components[d.Component], in.items(d.Args))
 	if err != nil {
 		return err

@@ -23,13 +23,19 @@ type Program struct {
 	rt      wazero.Runtime
 	prepare func(core []byte) ([]byte, error)
 
-	modules []wazero.CompiledModule // by DefModule.Order
+	modules []*coreModule // by DefModule.Order
 	parts   map[*binary.Component]*part
 
 	mu    sync.Mutex
 	extra []wazero.CompiledModule // protected by mu; made when the first instance needs them
 	// batches are modules of extra, by the name of the realloc that they call.
 	batches map[string]wazero.CompiledModule // protected by mu
+}
+
+// coreModule is a core module that is compiled.
+type coreModule struct {
+	compiled wazero.CompiledModule
+	weight   int // binary.ModuleType.Weight
 }
 
 // part is what instances of one component of a program share.
@@ -82,9 +88,15 @@ func (p *Program) add(ctx context.Context, c *binary.Component) error {
 			if d.Bytes == nil {
 				return errors.New("the component was compiled before")
 			}
-			code, err := coreBytes(d)
-			if err == nil && p.prepare != nil {
+			code, err := d.Bytes, error(nil)
+			if p.prepare != nil {
 				code, err = p.prepare(code)
+			}
+			if broken, ok := errors.AsType[*FormatError](err); ok && broken.Offset >= 0 {
+				err = &FormatError{Offset: d.Offset + broken.Offset, What: fmt.Sprintf("core module %d: %s", d.Order, broken.What)}
+			}
+			if err == nil {
+				code, err = nameImports(d, code)
 			}
 			if err != nil {
 				return err
@@ -98,7 +110,7 @@ func (p *Program) add(ctx context.Context, c *binary.Component) error {
 				return &FormatError{Offset: -1, What: fmt.Sprintf("core module %d: %s", d.Order, what)}
 			}
 			d.Bytes = nil
-			p.modules = append(p.modules, mod) // in the order of their numbers
+			p.modules = append(p.modules, &coreModule{mod, d.Type.Weight}) // in the order of their numbers
 		case *binary.DefComponent:
 			if err := p.add(ctx, d.Component); err != nil {
 				return err
@@ -116,18 +128,18 @@ func (p *Program) add(ctx context.Context, c *binary.Component) error {
 // from, which the runtime does not take. A module that has both is refused.
 const noName = "\x00"
 
-// coreBytes returns the core module as the runtime takes it.
-func coreBytes(d *binary.DefModule) ([]byte, error) {
+// nameImports returns the code of a core module as the runtime takes it.
+func nameImports(d *binary.DefModule, code []byte) ([]byte, error) {
 	from := func(name string) bool {
 		return slices.ContainsFunc(d.Type.Imports, func(i binary.CoreExtern) bool { return i.Module == name })
 	}
 	switch {
 	case !from(""):
-		return d.Bytes, nil
+		return code, nil
 	case from(noName):
 		return nil, &FormatError{Offset: -1, What: fmt.Sprintf("core module %d imports from a module named by a NUL", d.Order)}
 	}
-	return binary.RenameImports(d.Bytes, noName), nil
+	return binary.RenameImports(code, noName), nil
 }
 
 // Close gives the compiled code back.
@@ -135,10 +147,11 @@ func (p *Program) Close(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var err error
-	for _, l := range [][]wazero.CompiledModule{p.modules, p.extra} {
-		for _, m := range l {
-			err = errors.Join(err, m.Close(ctx))
-		}
+	for _, m := range p.modules {
+		err = errors.Join(err, m.compiled.Close(ctx))
+	}
+	for _, m := range p.extra {
+		err = errors.Join(err, m.Close(ctx))
 	}
 	p.modules, p.extra = nil, nil
 	return err

@@ -7,9 +7,40 @@ import (
 	"github.com/astridfs/astridfs/capsulehost/component/binary"
 )
 
-// maxText bounds the text of a type, in bytes: one without names can be as long
-// as the number of ways through it.
-const maxText = 16 << 10
+// Bounds of text, in bytes. A type without names can be as long as the number of
+// ways through it: maxText is that of one, maxTexts that of all types that are
+// imported, or exported. What is left out is written "…".
+const (
+	maxText  = 16 << 10
+	maxTexts = 4 << 20
+)
+
+// texts writes types, each once, until they have maxTexts bytes.
+type texts struct {
+	of   map[binary.Type]string
+	size int
+}
+
+func (l *texts) text(t binary.Type) string {
+	s, ok := l.of[t]
+	if !ok {
+		switch t := t.(type) {
+		case *binary.FuncType:
+			s = funcText(t)
+		case *binary.ValType:
+			s = definitionText(t)
+		}
+		if l.of == nil {
+			l.of = map[binary.Type]string{}
+		}
+		l.of[t] = s
+	}
+	// Counted for each use: it is printed there.
+	if l.size += len(s); l.size > maxTexts {
+		return "…"
+	}
+	return s
+}
 
 // typeWriter writes types in the manner of WIT.
 type typeWriter struct {

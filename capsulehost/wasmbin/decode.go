@@ -38,6 +38,7 @@ func Decode(b []byte) (*Module, error) {
 	}
 	d := decoder{m: &Module{}}
 	r := &reader{b: b, pos: 8}
+	var seen uint16
 	for r.left() > 0 && r.fail == nil {
 		start := r.pos
 		id := r.byte()
@@ -52,6 +53,12 @@ func Decode(b []byte) (*Module, error) {
 			r.errorf("there is no section %d", id)
 			break
 		}
+		if id != secCustom && seen&(1<<id) != 0 {
+			r.pos = start
+			r.errorf("section %d is there twice", id)
+			break
+		}
+		seen |= 1 << id
 		d.section(id, s)
 		if r.fail = s.fail; r.fail == nil && id != secCustom && s.left() > 0 && decoded(id) {
 			s.errorf("section %d is longer than what it holds", id)

@@ -76,11 +76,15 @@ func (r *reader) count() int {
 		r.errorf("%d elements in %d bytes", n, r.left())
 		return 0
 	}
+	if n > maxCount {
+		r.errorf("%d elements are more than %d", n, maxCount)
+		return 0
+	}
 	return int(n)
 }
 
 func (r *reader) bytes(n int) []byte {
-	if n > r.left() {
+	if n < 0 || n > r.left() {
 		r.errorf("%d bytes are announced and %d are there", n, r.left())
 		return nil
 	}
@@ -89,7 +93,7 @@ func (r *reader) bytes(n int) []byte {
 }
 
 func (r *reader) name() string {
-	b := r.bytes(r.count())
+	b := r.bytes(int(r.u32()))
 	if !utf8.Valid(b) {
 		r.pos -= len(b)
 		r.errorf("a name is not UTF-8")

@@ -64,6 +64,13 @@ func TestBounds(t *testing.T) {
 		name := []byte("i" + strings.Repeat("a", i%50+1) + "-" + strings.Repeat("b", i/50%50+1) + "-" + strings.Repeat("c", i/2500+1))
 		imports = append(append(append(imports, 0), sized(name)...), 5, 0)
 	}
+	repeat := func(n int, one []byte) []byte { return bytes.Repeat(one, n) }
+	many := func(n int, one ...byte) []byte {
+		return append(binary.AppendUvarint(nil, uint64(n)), repeat(n, one)...)
+	}
+	core := func(sections ...[]byte) []byte {
+		return sect(secCoreModule, append([]byte("\x00asm\x01\x00\x00\x00"), bytes.Join(sections, nil)...)...)
+	}
 	for _, c := range []struct {
 		name, want string // "" is no error
 		b          []byte
@@ -76,6 +83,19 @@ func TestBounds(t *testing.T) {
 		{"a variant of 2^90 ways", "", component(sect(secType, append([]byte{91}, variants...)...))},
 		{"a wide instance imported often", "types of the component are too large",
 			component(sect(secType, append([]byte{1}, wide...)...), sect(secImport, imports...))},
+		{"a long tuple", "more than 2000000 definitions", component(sect(secType, append([]byte{1, 0x6f}, many(2_000_001, 0x7d)...)...))},
+		{"many core functions", "more than 2000000 definitions", component(core(sect(1, 1, 0x60, 0, 0), sect(3, many(2_000_001, 0)...)))},
+		{"parts of several", "more than 2000000 definitions", component(
+			core(sect(1, 1, 0x60, 0, 0), sect(3, many(1_000_000, 0)...)), core(sect(1, many(400_000, 0x60, 0, 0)...)), sect(secType, many(700_000, 0x7d)...))},
+		{"1000 core modules", "", component(repeat(1000, core()))},
+		{"1001 core modules", "more than 1000 core modules", component(repeat(1001, core()))},
+		{"1000 components", "more than 1000 components", component(repeat(1000, sect(secComponent, component()...)))},
+		{"10001 canonical definitions", "more than 10000 canonical definitions",
+			component(sect(secType, 1, 0x3f, 0x7f, 0), sect(secCanon, many(10_001, 3, 0)...))},
+		{"a core section twice", "section 1 of a core module is there twice", component(core(sect(1, 0), sect(1, 0)))},
+		{"an unknown core section", "0 to 13", component(core(sect(14)))},
+		{"an import twice", `imports "a" "" twice`, component(core(sect(1, 1, 0x60, 0, 0), sect(2, 2, 1, 'a', 0, 0, 0, 1, 'a', 0, 0, 0)))},
+		{"a memory of 65537 pages", "more than 65536 pages", component(core(sect(5, 1, 0, 0x81, 0x80, 4)))},
 		{"a count of 2^32-1", "are announced in", component(sect(secType, 0xff, 0xff, 0xff, 0xff, 0x0f))},
 		{"a name of 2^32-1 bytes", "more than 100000", component(sect(secImport, 1, 0, 0xff, 0xff, 0xff, 0xff, 0x0f))},
 		{"a number of 40 bits", "more than 32 bits", component(sect(secType, 0xff, 0xff, 0xff, 0xff, 0x7f))},

@@ -24,6 +24,9 @@ var gatedCanon = map[byte]string{
 // canon reads a canonical definition.
 func (s *scope) canon(r *reader) {
 	at := r.at()
+	if s.d.canons++; s.d.canons > maxCanons {
+		failAt(at, "there are more than %d canonical definitions", maxCanons)
+	}
 	code := r.byte("a canonical definition")
 	switch code {
 	case 0:

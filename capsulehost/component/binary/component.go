@@ -28,9 +28,10 @@ type Def interface{ isDef() }
 type DefModule struct {
 	// Bytes are the module, within the binary. Whoever has no more use for them
 	// may set them to nil.
-	Bytes []byte
-	Type  *ModuleType
-	Order int
+	Bytes  []byte
+	Offset int64 // of Bytes in the binary
+	Type   *ModuleType
+	Order  int
 }
 
 // DefCoreInstance defines the core instance that a core module makes.

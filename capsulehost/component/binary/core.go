@@ -81,8 +81,12 @@ type CoreEntity struct {
 // ModuleType is the type of a core module.
 type ModuleType struct {
 	Imports, Exports []CoreExtern
+	// Weight is how many things an instance of it has, those that it imports and
+	// exports included; 0 for the type of a module that is not there.
+	Weight int
 
-	index map[string]int // of exports
+	index map[string]int     // of exports
+	given map[[2]string]bool // the names of imports
 }
 
 // Export returns the export with this name.
@@ -94,9 +98,23 @@ func (t *ModuleType) Export(name string) (CoreEntity, bool) {
 	return t.Exports[i].CoreEntity, true
 }
 
+// addImport refuses a second import of the same name, which core WebAssembly
+// allows and components do not.
+func (t *ModuleType) addImport(at int64, e CoreExtern) {
+	key := [2]string{e.Module, e.Name}
+	if t.given[key] {
+		failAt(at, "a core module imports %.100q %.100q twice", e.Module, e.Name)
+	}
+	if t.given == nil {
+		t.given = map[[2]string]bool{}
+	}
+	t.given[key] = true
+	t.Imports = append(t.Imports, e)
+}
+
 func (t *ModuleType) addExport(at int64, e CoreExtern) {
 	if _, ok := t.index[e.Name]; ok {
-		failAt(at, "a core module exports %q twice", e.Name)
+		failAt(at, "a core module exports %.100q twice", e.Name)
 	}
 	if t.index == nil {
 		t.index = map[string]int{}
@@ -117,6 +135,9 @@ const (
 	coreTags    = 13
 )
 
+// maxPages is the most that a memory can have, in pages of 64 KiB.
+const maxPages = 1 << 16
+
 // coreModule reads the type of the core module that is all of r. Its code is not
 // looked at.
 func coreModule(r *reader) *ModuleType {
@@ -126,18 +147,28 @@ func coreModule(r *reader) *ModuleType {
 	r.pos = 8
 	m := &ModuleType{}
 	d := &coreDecoder{m: m}
+	var seen uint64
 	for r.left() > 0 {
+		at := r.at()
 		id := r.byte("a section")
+		switch {
+		case id > coreTags:
+			failAt(at, "expected a section of a core module (0 to %d), found %d", coreTags, id)
+		case id != 0 && seen&(1<<id) != 0:
+			failAt(at, "section %d of a core module is there twice", id)
+		}
+		seen |= 1 << id
 		s := r.sub(r.u32("the size of a section"), "a section")
 		d.section(id, s)
 	}
+	m.Weight = len(d.funcs) + len(d.tables) + len(d.mems) + len(d.globals) + len(d.tags) + len(m.Exports)
 	return m
 }
 
 type coreDecoder struct {
 	m       *ModuleType
 	types   []CoreFuncType
-	funcs   []CoreFuncType
+	funcs   []*CoreFuncType
 	tables  []CoreEntity
 	mems    []CoreEntity
 	globals []CoreEntity
@@ -173,7 +204,7 @@ func (d *coreDecoder) section(id byte, r *reader) {
 		}
 	case coreMems:
 		for range r.count("core memories") {
-			d.mems = append(d.mems, CoreEntity{Sort: CoreMemory, Limits: limits(r)})
+			d.mems = append(d.mems, coreMemory(r))
 		}
 	case coreGlobals:
 		for range r.count("core globals") {
@@ -183,7 +214,7 @@ func (d *coreDecoder) section(id byte, r *reader) {
 	case coreTags:
 		for range r.count("core tags") {
 			r.expect(0, "a tag")
-			d.tags = append(d.tags, d.typeAt(r))
+			d.tags = append(d.tags, *d.typeAt(r))
 		}
 	case coreExports:
 		for range r.count("core exports") {
@@ -195,17 +226,20 @@ func (d *coreDecoder) section(id byte, r *reader) {
 	r.end("a section of a core module")
 }
 
-func (d *coreDecoder) typeAt(r *reader) CoreFuncType {
+func (d *coreDecoder) typeAt(r *reader) *CoreFuncType {
 	at := r.at()
-	return pick(at, d.types, r.u32("a core type"), "core type")
+	i := r.u32("a core type")
+	pick(at, d.types, i, "core type")
+	return &d.types[i]
 }
 
 func (d *coreDecoder) imported(r *reader) {
+	at := r.at()
 	e := CoreExtern{Module: r.name("the module of a core import"), Name: r.name("the name of a core import")}
 	e.CoreEntity = coreExternType(r, d.types)
 	switch e.Sort {
 	case CoreFunc:
-		d.funcs = append(d.funcs, e.Func)
+		d.funcs = append(d.funcs, &e.Func)
 	case CoreTable:
 		d.tables = append(d.tables, e.CoreEntity)
 	case CoreMemory:
@@ -215,7 +249,7 @@ func (d *coreDecoder) imported(r *reader) {
 	case CoreTag:
 		d.tags = append(d.tags, e.Func)
 	}
-	d.m.Imports = append(d.m.Imports, e)
+	d.m.addImport(at, e)
 }
 
 func (d *coreDecoder) exported(r *reader) {
@@ -225,7 +259,7 @@ func (d *coreDecoder) exported(r *reader) {
 	i := r.u32("the index of a core export")
 	switch sort {
 	case 0:
-		e.CoreEntity = CoreEntity{Sort: CoreFunc, Func: pick(at, d.funcs, i, "core function")}
+		e.CoreEntity = CoreEntity{Sort: CoreFunc, Func: *pick(at, d.funcs, i, "core function")}
 	case 1:
 		e.CoreEntity = pick(at, d.tables, i, "core table")
 	case 2:
@@ -296,6 +330,15 @@ func coreTable(r *reader) CoreEntity {
 	return CoreEntity{Sort: CoreTable, Elem: coreValType(r), Limits: limits(r)}
 }
 
+func coreMemory(r *reader) CoreEntity {
+	at := r.at()
+	e := CoreEntity{Sort: CoreMemory, Limits: limits(r)}
+	if max(e.Limits.Min, e.Limits.Max) > maxPages {
+		failAt(at, "a memory has more than %d pages", maxPages)
+	}
+	return e
+}
+
 func coreGlobal(r *reader) CoreEntity {
 	e := CoreEntity{Sort: CoreGlobal, Elem: coreValType(r)}
 	at := r.at()
@@ -318,7 +361,7 @@ func coreExternType(r *reader, types []CoreFuncType) CoreEntity {
 	case 1:
 		return coreTable(r)
 	case 2:
-		return CoreEntity{Sort: CoreMemory, Limits: limits(r)}
+		return coreMemory(r)
 	case 3:
 		return coreGlobal(r)
 	case 4:

@@ -9,6 +9,14 @@ type FormatError = wasmbin.FormatError
 const (
 	maxNesting = 64      // of components and of types of instances and components
 	maxWork    = 500_000 // steps that types may cost beyond the reading of them
+
+	// What a binary has of everything that is listed in it, all together: each is
+	// some 200 bytes of memory at most. Of the things that take more there are
+	// less; tools make some 60, and 200 canonical definitions.
+	maxItems      = 2_000_000
+	maxComponents = 1000
+	maxModules    = 1000
+	maxCanons     = 10_000
 )
 
 // Ids of the sections of a component.
@@ -33,6 +41,7 @@ type decoder struct {
 	work       int // that is left
 	components int
 	modules    int
+	canons     int
 	prims      map[Kind]*ValType
 }
 
@@ -104,14 +113,17 @@ func Decode(b []byte) (c *Component, err error) {
 			uint16(b[4])|uint16(b[5])<<8, uint16(b[6])|uint16(b[7])<<8)
 	}
 	d := &decoder{work: maxWork, prims: map[Kind]*ValType{}}
-	s := d.component(&reader{b: b, pos: 8}, nil)
+	items := maxItems
+	s := d.component(&reader{b: b, pos: 8, items: &items}, nil)
 	return s.c, nil
 }
 
 // component decodes the sections of a component, its header being read.
 func (d *decoder) component(r *reader, outer *scope) *scope {
 	s := &scope{d: d, outer: outer, c: &Component{Order: d.components}, public: map[*Resource]bool{}}
-	d.components++
+	if d.components++; d.components > maxComponents {
+		r.failf("there are more than %d components", maxComponents)
+	}
 	if outer != nil {
 		s.depth = outer.depth + 1
 	}
@@ -195,16 +207,24 @@ func (s *scope) section(at int64, id byte, r *reader) {
 func (s *scope) def(d Def) { s.c.Defs = append(s.c.Defs, d) }
 
 func (s *scope) module(r *reader) {
+	if s.d.modules == maxModules {
+		r.failf("there are more than %d core modules", maxModules)
+	}
 	t := coreModule(r)
 	s.coreModules = append(s.coreModules, t)
-	s.def(&DefModule{Bytes: r.b, Type: t, Order: s.d.modules})
+	s.def(&DefModule{Bytes: r.b, Offset: r.off, Type: t, Order: s.d.modules})
 	s.d.modules++
 }
+
+// maxForPeople bounds the vectors of a section that is for people.
+const maxForPeople = 1000
 
 // custom reads the sections that are for people. What is wrong in what they hold
 // is passed over.
 func (s *scope) custom(r *reader) {
 	name := r.name("the name of a custom section")
+	items := maxForPeople
+	r.items = &items
 	defer func() {
 		if p := recover(); p != nil {
 			if _, ok := p.(bail); !ok {

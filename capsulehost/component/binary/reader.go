@@ -11,9 +11,10 @@ import (
 // panic with a bail, which Decode turns into an error: every check of a decoder
 // can then stand where it belongs, without a way out at each of its callers.
 type reader struct {
-	b   []byte
-	off int64 // of b[0] in the binary
-	pos int
+	b     []byte
+	off   int64 // of b[0] in the binary
+	pos   int
+	items *int // that vectors may still have, all together; nil: not counted
 }
 
 // bail is the only value that decoding panics with.
@@ -96,6 +97,11 @@ func (r *reader) count(what string) int {
 	if int64(n) > int64(r.left()) {
 		failAt(at, "%d %s are announced in %d bytes", n, what, r.left())
 	}
+	if r.items != nil {
+		if *r.items -= int(n); *r.items < 0 {
+			failAt(at, "%d %s are too many: the binary has more than %d definitions and parts of them", n, what, maxItems)
+		}
+	}
 	return int(n)
 }
 
@@ -127,7 +133,7 @@ func (r *reader) name(what string) string {
 // sub returns a reader of the next n bytes.
 func (r *reader) sub(n uint32, what string) *reader {
 	off := r.at()
-	return &reader{b: r.bytes(n, what), off: off}
+	return &reader{b: r.bytes(n, what), off: off, items: r.items}
 }
 
 // end checks that everything was read.

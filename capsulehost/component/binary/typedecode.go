@@ -315,7 +315,7 @@ func (s *scope) moduleType(r *reader) *ModuleType {
 		case 0:
 			e := CoreExtern{Module: r.name("the module of a core import"), Name: r.name("the name of a core import")}
 			e.CoreEntity = coreExternType(r, types)
-			m.Imports = append(m.Imports, e)
+			m.addImport(at, e)
 		case 1:
 			r.expect(0x60, "a function type")
 			types = append(types, coreFuncType(r))
