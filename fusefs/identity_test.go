@@ -178,15 +178,8 @@ func listed(t *testing.T, dir string) map[string]uint64 {
 		if n == 0 {
 			return m
 		}
-		for b := buf[:n]; len(b) > 0; {
-			size := int(b[16]) | int(b[17])<<8
-			name, _, _ := strings.Cut(string(b[19:size]), "\x00")
-			var ino uint64
-			for i := range 8 {
-				ino |= uint64(b[i]) << (8 * i)
-			}
-			m[name] = ino
-			b = b[size:]
+		for _, e := range parseDents(buf[:n]) {
+			m[e.name] = e.ino
 		}
 	}
 }

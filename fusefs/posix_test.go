@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -101,7 +102,7 @@ func (p *place) as(uid int, groups []uint32, f func() error) error {
 
 func TestPosixCases(t *testing.T) {
 	var cases []posixCase
-	for _, c := range append(posixRightsCases(), posixFileCases()...) {
+	for _, c := range slices.Concat(posixRightsCases(), posixFileCases(), posixDirCases()) {
 		if !c.root || os.Geteuid() == 0 {
 			cases = append(cases, c)
 		}

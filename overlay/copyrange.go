@@ -21,6 +21,9 @@ func (h *handle) CopyRange(ctx context.Context, off int64, dst vfs.Handle, dstOf
 	if off < 0 || dstOff < 0 || n < 0 {
 		return 0, syscall.EINVAL
 	}
+	if off+n < off || dstOff+n < dstOff {
+		return 0, syscall.EFBIG
+	}
 	if h.n == d.n && off < dstOff+n && dstOff < off+n {
 		return 0, syscall.EINVAL
 	}

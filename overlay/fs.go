@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -84,6 +85,7 @@ type FS struct {
 	hard     hardLinks
 	inos     reservedInos
 	nextTmp  atomic.Uint64
+	seed     maphash.Seed // of nameCookie
 	workFD   int
 	closed   atomic.Bool
 }
@@ -102,7 +104,7 @@ func Open(ctx context.Context, opt Options) (_ *FS, err error) {
 	if opt.IdleNodes == 0 {
 		opt.IdleNodes = 16384
 	}
-	fs := &FS{opt: opt, workFD: -1}
+	fs := &FS{opt: opt, workFD: -1, seed: maphash.MakeSeed()}
 	fs.ly.dirs = at.NewCache(opt.DirFDs)
 	fs.nodes.init(opt.IdleNodes)
 	fs.copies.init()

@@ -1,7 +1,11 @@
 package overlay
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"sort"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -12,8 +16,8 @@ import (
 )
 
 // dirHandle is an open directory. A directory that comes from one layer is
-// streamed with the host's own cookies. One that is merged is read whole when a
-// listing starts, into names and a few bytes for each, and cookies are indices.
+// streamed. One that is merged is read whole when a listing starts, into names and
+// a few bytes for each. See cookies.go for what cookies are.
 type dirHandle struct {
 	fs *FS
 	n  *node
@@ -24,6 +28,8 @@ type dirHandle struct {
 	upper  bool     // fd is of the upper layer
 	merged *listing // nil while streaming
 	ready  bool     // fd or merged is of a listing that has started
+
+	last, lastHost uint64 // cookie of the entry that was streamed last, and the host's
 }
 
 var _ vfs.DirHandle = (*dirHandle)(nil)
@@ -38,20 +44,16 @@ type listing struct {
 
 type listed struct {
 	ino  uint64 // of the host, with the device's number; see upper
-	end  uint32 // of the name in names; it begins where the one before ends
+	off  uint64 // cookie; the entries are in its order
+	at   uint32 // where the name begins in names
+	size uint16 // of the name
 	typ  uint8  // type bits shifted down as in d_type
 	from uint8  // fromUpper or the place in dirState.lowers plus one
 }
 
 const fromUpper = 0
 
-func (l *listing) name(i int) string {
-	start := uint32(0)
-	if i > 0 {
-		start = l.entries[i-1].end
-	}
-	return string(l.names[start:l.entries[i].end])
-}
+func (l *listing) name(e *listed) string { return string(l.names[e.at : e.at+uint32(e.size)]) }
 
 // OpenDir implements [vfs.FS].
 func (fs *FS) OpenDir(ctx context.Context, id vfs.NodeID) (vfs.DirHandle, error) {
@@ -102,8 +104,8 @@ func (h *dirHandle) Sync(ctx context.Context) error {
 	return syncFile(fd)
 }
 
-// start prepares a listing from the beginning.
-func (h *dirHandle) start() error {
+// start prepares a listing that goes on from the cookie off, or begins.
+func (h *dirHandle) start(off uint64) error {
 	h.reset()
 	d := h.n.d
 	d.mu.RLock()
@@ -114,10 +116,13 @@ func (h *dirHandle) start() error {
 	switch {
 	case d.dead:
 		h.merged = new(listing)
+	case isMerged(off):
+		h.merged, err = h.fs.mergeLocked(d)
 	case len(d.lowers) == 0 && up != nil:
 		h.upper = true
 		h.fd, err = openForList(up)
-	case len(d.lowers) == 1 && up == nil:
+	case len(d.lowers) == 1 && up == nil, len(d.lowers) > 0 && off != 0:
+		// The second: it was a lower one alone when the listing began.
 		h.upper = false
 		h.fd, err = openForList(d.lowers[0].at)
 	default:
@@ -151,8 +156,8 @@ func (h *dirHandle) ReadDir(ctx context.Context, off uint64, fn func(vfs.DirEntr
 
 // read lists the entries after off, with the layer that each comes from.
 func (h *dirHandle) read(ctx context.Context, off uint64, fn func(vfs.DirEntry, uint8) bool) error {
-	if off == 0 || !h.ready {
-		if err := h.start(); err != nil {
+	if off == 0 || !h.ready || isMerged(off) != (h.merged != nil) {
+		if err := h.start(off); err != nil {
 			return err
 		}
 	}
@@ -182,8 +187,13 @@ func (h *dirHandle) dots(e *vfs.DirEntry) bool {
 	return true
 }
 
-// stream lists a directory of one layer.
+// stream lists a directory that came from one layer when the listing began.
 func (h *dirHandle) stream(off uint64, fn func(vfs.DirEntry, uint8) bool) error {
+	if off == h.last {
+		off = h.lastHost
+	} else {
+		off = toHost(off)
+	}
 	dev := uint64(0)
 	from := uint8(fromUpper)
 	xwh := false
@@ -197,19 +207,50 @@ func (h *dirHandle) stream(off uint64, fn func(vfs.DirEntry, uint8) bool) error 
 		from = 1
 	}
 	own := h.upper && h.n.d.impure.Load()
+	over := -1 // the directory in the upper layer, if it has one by now
+	if up := h.n.d.upper.Load(); up != nil && !h.upper {
+		fd, err := up.Acquire()
+		if err != nil {
+			return gone(err)
+		}
+		defer up.Release()
+		over = fd
+	}
 	return h.reader.Read(off, func(e vfs.DirEntry) bool {
-		if h.dots(&e) {
-			return fn(e, from)
+		host := e.Off
+		e.Off = ofHost(host)
+		if !h.dots(&e) {
+			if h.fs.hiddenEntry(h.fd, &e, xwh) {
+				return true
+			}
+			e.Ino ^= dev
+			switch {
+			case own:
+				e.Ino = h.fs.ownIno(h.n, h.fd, e.Name, e.Ino)
+			case over >= 0 && h.overtaken(over, &e):
+				return true
+			}
 		}
-		if h.fs.hiddenEntry(h.fd, &e, xwh) {
-			return true
+		if !fn(e, from) {
+			return false
 		}
-		e.Ino ^= dev
-		if own {
-			e.Ino = h.fs.ownIno(h.n, h.fd, e.Name, e.Ino)
-		}
-		return fn(e, from)
+		h.last, h.lastHost = e.Off, host
+		return true
 	})
+}
+
+// overtaken brings a lower entry to what the upper directory, open as fd, has
+// under its name, and tells whether that hides it.
+func (h *dirHandle) overtaken(fd int, e *vfs.DirEntry) bool {
+	a, id, err := at.Stat(fd, e.Name)
+	if err != nil {
+		return false
+	}
+	if isWhiteout(&a) {
+		return true
+	}
+	e.Type, e.Ino = a.Type(), h.fs.ownIno(h.n, fd, e.Name, h.fs.devs.ino(id))
+	return false
 }
 
 // hiddenEntry tells whether an entry of the directory fd of one layer is a
@@ -244,28 +285,33 @@ func (fs *FS) ownIno(n *node, fd int, name string, ino uint64) uint64 {
 	return own
 }
 
-// readMerged lists the snapshot. Cookies: 1 is behind ".", 2 behind "..", and
-// so on.
+// readMerged lists the snapshot.
 func (h *dirHandle) readMerged(off uint64, fn func(vfs.DirEntry, uint8) bool) error {
-	for i := off; i < 2; i++ {
-		e := vfs.DirEntry{Name: [...]string{".", ".."}[i], Off: i + 1}
+	if off != 0 && !isMerged(off) {
+		return nil // removed since the listing began
+	}
+	for i, next := range [...]uint64{dotCookie, dotsCookie} {
+		if off >= next {
+			continue
+		}
+		e := vfs.DirEntry{Name: [...]string{".", ".."}[i], Off: next}
 		h.dots(&e)
 		if !fn(e, fromUpper) {
 			return nil
 		}
 	}
 	l := h.merged
-	var up *at.Dir
 	dirfd := -1
-	if up = h.n.d.upper.Load(); up != nil && h.n.d.impure.Load() {
+	if up := h.n.d.upper.Load(); up != nil && h.n.d.impure.Load() {
 		var err error
 		if dirfd, err = up.Acquire(); err == nil {
 			defer up.Release()
 		}
 	}
-	for i := int(max(off, 2)) - 2; i < len(l.entries); i++ {
+	first := sort.Search(len(l.entries), func(i int) bool { return l.entries[i].off > off })
+	for i := first; i < len(l.entries); i++ {
 		x := &l.entries[i]
-		e := vfs.DirEntry{Name: l.name(i), Ino: x.ino, Type: uint32(x.typ) << 12, Off: uint64(i) + 3}
+		e := vfs.DirEntry{Name: l.name(x), Ino: x.ino, Type: uint32(x.typ) << 12, Off: x.off}
 		if x.from == fromUpper && dirfd >= 0 {
 			e.Ino = h.fs.ownIno(h.n, dirfd, e.Name, e.Ino)
 		}
@@ -280,10 +326,24 @@ func (h *dirHandle) readMerged(off uint64, fn func(vfs.DirEntry, uint8) bool) er
 func (fs *FS) mergeLocked(d *dirState) (*listing, error) {
 	l := &listing{version: d.version, evictions: d.changes()}
 	err := fs.walkMerged(d, func(e *vfs.DirEntry, from int) bool {
+		l.entries = append(l.entries, listed{
+			ino: e.Ino, off: fs.nameCookie(e.Name), at: uint32(len(l.names)), size: uint16(len(e.Name)),
+			typ: uint8(e.Type >> 12), from: uint8(min(from, 255)),
+		})
 		l.names = append(l.names, e.Name...)
-		l.entries = append(l.entries, listed{ino: e.Ino, end: uint32(len(l.names)), typ: uint8(e.Type >> 12), from: uint8(min(from, 255))})
 		return len(l.names) < 1<<31
 	})
+	slices.SortFunc(l.entries, func(a, b listed) int {
+		if c := cmp.Compare(a.off, b.off); c != 0 {
+			return c
+		}
+		return strings.Compare(l.name(&a), l.name(&b))
+	})
+	for i := 1; i < len(l.entries); i++ {
+		if e, before := &l.entries[i], l.entries[i-1].off; e.off <= before {
+			e.off = before + cookieStep
+		}
+	}
 	return l, err
 }
 

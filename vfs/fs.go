@@ -213,7 +213,8 @@ type DirHandle interface {
 	// until fn returns false; that entry counts as not read. "." and ".." are
 	// among the entries. An entry that is there throughout is listed once;
 	// one that comes or goes meanwhile may be or not. Reading again from 0
-	// sees the present state.
+	// sees the present state. The cookie may be of another handle of the same
+	// directory, also of one that was closed.
 	ReadDir(ctx context.Context, off uint64, fn func(DirEntry) bool) error
 
 	// ReadDirPlus is ReadDir with a lookup of each entry: for each one that fn

@@ -201,6 +201,45 @@ func readdirCases() []testCase {
 				}
 			}
 		}},
+		{"ReadDir/CookieOfAnotherHandle", many, func(e *env) {
+			// A front end may forget the handle of a listing and go on with a new
+			// one. What was listed goes meanwhile, as with rm -r, then other
+			// things come, which makes of a lower directory a merged one.
+			n := e.at("d").Node
+			off, left, seen := uint64(0), map[string]bool{}, map[string]int{}
+			for _, name := range manyNames {
+				left[name] = true
+			}
+			for i := 0; ; i++ {
+				d := e.openDir(n)
+				var piece []string
+				e.ok(d.ReadDir(e.ctx, off, func(de vfs.DirEntry) bool {
+					if len(piece) == 25 {
+						return false
+					}
+					piece, off = append(piece, de.Name), de.Off
+					return true
+				}))
+				e.ok(d.Close())
+				if len(piece) == 0 {
+					break
+				}
+				for _, name := range piece {
+					if seen[name]++; left[name] && i != 1 {
+						e.ok(e.fs.Unlink(e.ctx, n, name))
+						delete(left, name)
+					}
+				}
+				if i > 2 {
+					e.touch(n, fmt.Sprintf("new-%d", i))
+				}
+			}
+			for _, name := range manyNames {
+				if seen[name] != 1 {
+					e.Errorf("%s was listed %d times", name, seen[name])
+				}
+			}
+		}},
 		{"ReadDir/RemoveWhileListing", many, func(e *env) {
 			// What rm -r does: list a piece, remove what was listed, go on.
 			n := e.at("d").Node
