@@ -22,10 +22,6 @@ type Options struct {
 	Version string // of the program, for messages
 	Log     logrus.FieldLogger
 
-	// Umask is the user's, for what other programs make for the session (git);
-	// the owner's own process should have none.
-	Umask int
-
 	// Audit is the level of the audit log from now on, which is kept with the
 	// session; empty: as it was. AuditKey is the absolute path of the key that
 	// signs the log, in place of one of its own; empty: as it was.

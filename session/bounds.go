@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/astridfs/astridfs/boundary"
 	"github.com/astridfs/astridfs/boundary/ignore"
 	"github.com/astridfs/astridfs/session/fault"
@@ -58,14 +60,22 @@ func boundsFault(disk *store.Session, err error) error {
 
 // rootRules reads the lines of the ignore file at the root of a workspace.
 func rootRules(workspace string) ([]string, error) {
-	f, err := os.Open(filepath.Join(workspace, ignore.FileName))
-	if errors.Is(err, os.ErrNotExist) {
+	// Not by a link, and without waiting for who writes to a pipe.
+	f, err := os.OpenFile(filepath.Join(workspace, ignore.FileName), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		return nil, nil
-	}
-	if err != nil {
+	case errors.Is(err, unix.ELOOP):
+		return nil, fmt.Errorf("%s: not a regular file", ignore.FileName)
+	case err != nil:
 		return nil, err
 	}
 	defer f.Close()
+	if st, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", ignore.FileName)
+	}
 	text, err := io.ReadAll(io.LimitReader(f, ignore.MaxFileSize+1))
 	if err != nil {
 		return nil, err
@@ -140,21 +150,4 @@ func (s *sieve) change(c *Change) (string, error) {
 		}
 	}
 	return "", nil
-}
-
-// through returns the changes that are let through, and tells of the others.
-func (s *sieve) through(list []Change, out func(c Change, why string)) ([]Change, error) {
-	var in []Change
-	for _, c := range list {
-		why, err := s.change(&c)
-		switch {
-		case err != nil:
-			return nil, err
-		case why == "":
-			in = append(in, c)
-		default:
-			out(c, why)
-		}
-	}
-	return in, nil
 }

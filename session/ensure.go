@@ -146,7 +146,7 @@ func Remove(ctx context.Context, st *store.Store, disk *store.Session, opt Remov
 		if err := saveWorktree(ctx, disk, opt); err != nil {
 			return errors.Join(err, lock.Unlock())
 		}
-		if err := removeWorktree(ctx, string(disk.File.Workspace), disk.Tree()); err != nil {
+		if err := removeWorktree(ctx, string(disk.File.Workspace), disk.Tree(), string(disk.File.GitDir)); err != nil {
 			return errors.Join(err, lock.Unlock())
 		}
 	}

@@ -1,149 +1,174 @@
 package session
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/astridfs/astridfs/overlay/diff"
 	"github.com/astridfs/astridfs/session/fault"
 	"github.com/astridfs/astridfs/session/store"
 	"github.com/astridfs/astridfs/vfs"
 	"github.com/astridfs/astridfs/vfs/hostfs"
 )
 
-// gitTree is a session in mode worktree. Its contents are written by capsules,
-// so git is told where its own directory is instead of looking for it there,
-// and runs no hook and no program that it was not told of.
+// gitTree is a session in mode worktree. What git finds in the worktree was
+// written by capsules, and a person looks at it before trusting it, so that
+// looking runs nothing: no hook, and none of the filters (programs for the paths
+// that an attribute file names) that the user has set up.
+//
+// Changes are listed from an index of our own, beside which lie the objects that
+// it refers to: the user's repository gets what is committed and nothing else.
 type gitTree struct {
 	host  *hostfs.FS
+	root  *os.Root // of the worktree
 	guard *gitGuard
 	git   git
-	index string // an index of our own, so that listing changes leaves the user's alone
+	state string // where the index and objects are
+
+	seed fileStamp // of git's own index, as it was when ours was made from it; protected by guard's hold
 }
 
-// git runs git on one worktree.
-type git struct {
-	dir   string   // its .git directory
-	tree  string   // the worktree
-	umask int      // for the files that it makes
-	env   []string // further variables
+// fileStamp tells whether a file is the one that was seen.
+type fileStamp struct {
+	ino         uint64
+	size        int64
+	mtime, ctim unix.Timespec
 }
 
-// UmaskVariable names the environment variable that holds the user's umask, in
-// octal. The process that owns a session has none itself: what is made in a
-// session gets exactly the mode that was asked for.
-const UmaskVariable = "ASTRIDFS_UMASK"
-
-// gitCommand makes a git command that has the user's umask, as files that git
-// checks out and its own must.
-func gitCommand(ctx context.Context, args ...string) *exec.Cmd {
-	umask, err := strconv.ParseUint(os.Getenv(UmaskVariable), 8, 9)
+// stampFile returns the zero value for a file that is not there.
+func stampFile(path string) (fileStamp, error) {
+	var st unix.Stat_t
+	err := unix.Stat(path, &st)
+	if err == unix.ENOENT {
+		return fileStamp{}, nil
+	}
 	if err != nil {
-		umask = 0o022
+		return fileStamp{}, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
-	script := fmt.Sprintf(`umask %04o && exec git "$@"`, umask)
-	return exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", script, "git"}, args...)...)
+	return fileStamp{st.Ino, st.Size, st.Mtim, st.Ctim}, nil
 }
 
-// createWorktree makes the worktree and the branch of a new session in mode
-// worktree, and returns git's directory for it.
-func createWorktree(ctx context.Context, workspace, tree, branch string) (gitDir string, err error) {
-	add := gitCommand(ctx, "-C", workspace, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "-b", branch, "--", tree, "HEAD")
-	if out, err := add.CombinedOutput(); err != nil {
-		next := "mode worktree needs git, a git repository with a commit, and a branch name that is free: --branch"
-		return "", fault.New(fault.Failed, next, "cannot make a worktree of %s on branch %s: %s", workspace, branch, firstLine(out, err))
+func openWorktree(ctx context.Context, disk *store.Session) (_ tree, err error) {
+	if disk.File.GitDir == "" {
+		return nil, fault.New(fault.Failed, "remove the session and make it again",
+			"the worktree of session %s was not made to its end", disk.File.Name)
 	}
-	out, err := gitCommand(ctx, "-C", tree, "rev-parse", "--absolute-git-dir").Output()
-	if err != nil {
-		return "", fmt.Errorf("git rev-parse: %w", err)
-	}
-	return strings.TrimSuffix(string(out), "\n"), nil
-}
-
-// removeWorktree forgets a session's worktree; its branch stays.
-func removeWorktree(ctx context.Context, workspace, tree string) error {
-	if _, err := os.Stat(workspace); err != nil {
-		return nil // the repository is gone, and what it knew with it
-	}
-	out, err := gitCommand(ctx, "-C", workspace, "worktree", "remove", "--force", "--", tree).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("git worktree remove: %s", firstLine(out, err))
-	}
-	return nil
-}
-
-// firstLine returns what a program said on failing, in a line.
-func firstLine(out []byte, err error) string {
-	for line := range strings.Lines(string(out)) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "Preparing worktree") {
-			return strings.TrimPrefix(line, "fatal: ")
-		}
-	}
-	return err.Error()
-}
-
-func openWorktree(ctx context.Context, disk *store.Session, umask int) (tree, error) {
 	host, err := hostfs.Open(disk.Tree(), hostfs.Options{})
 	if err != nil {
 		return nil, fault.New(fault.Failed, "remove the session and make it again", "the worktree of session %s: %w", disk.File.Name, err)
 	}
-	guard, err := newGitGuard(ctx, host)
-	if err != nil {
-		return nil, errors.Join(err, host.Close())
+	t := &gitTree{host: host, git: git{dir: string(disk.File.GitDir), tree: disk.Tree()}, state: disk.State()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.close())
+		}
+	}()
+	if t.root, err = os.OpenRoot(disk.Tree()); err != nil {
+		return nil, err
 	}
-	t := &gitTree{host: host, guard: guard, git: git{dir: string(disk.File.GitDir), tree: disk.Tree(), umask: umask}}
-	t.index = filepath.Join(disk.State(), "index")
+	if t.guard, err = newGitGuard(ctx, host); err != nil {
+		return nil, err
+	}
+	// A killed owner's git cannot remove it any more; who has the session is alone.
+	if err := os.Remove(t.index() + ".lock"); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
 	return t, nil
 }
 
 func (t *gitTree) fs() vfs.FS { return t.guard }
 
-func (t *gitTree) close() error { return t.host.Close() }
-
-// command makes a git command that runs in the worktree.
-func (g *git) command(ctx context.Context, args ...string) *exec.Cmd {
-	safe := []string{
-		"--git-dir=" + g.dir, "--work-tree=" + g.tree, "--literal-pathspecs", "--no-optional-locks",
-		"-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false",
-		"-c", "diff.ignoreSubmodules=all", "-c", "commit.gpgSign=false",
+func (t *gitTree) close() error {
+	err := t.host.Close()
+	if t.root != nil {
+		err = errors.Join(err, t.root.Close())
 	}
-	cmd := gitCommand(ctx, append(safe, args...)...)
-	cmd.Dir = g.tree
-	cmd.Env = append(os.Environ(), "LC_ALL=C", "GIT_TERMINAL_PROMPT=0")
-	cmd.Env = append(cmd.Env, g.env...)
-	return cmd
+	return err
 }
 
-func (g *git) output(ctx context.Context, args ...string) ([]byte, error) {
-	cmd := g.command(ctx, args...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+func (t *gitTree) index() string   { return filepath.Join(t.state, "index") }
+func (t *gitTree) objects() string { return filepath.Join(t.state, "objects") }
+
+// ours is git on the index and objects of our own.
+func (t *gitTree) ours(g git) git {
+	g.env = []string{"GIT_INDEX_FILE=" + t.index(), "GIT_OBJECT_DIRECTORY=" + t.objects()}
+	return g
+}
+
+// staged brings the index up to the worktree as it is now, and returns git on
+// it. The caller holds the guard. With fresh set, what an earlier call found is
+// not relied on: it may have read files through other filters.
+func (t *gitTree) staged(ctx context.Context, g git, fresh bool) (git, error) {
+	now, err := stampFile(filepath.Join(g.dir, "index"))
 	if err != nil {
-		return nil, fmt.Errorf("git %s: %s", args[0], firstLine(stderr.Bytes(), err))
+		return g, err
 	}
-	return out, nil
-}
-
-// staged returns git with an index that holds the worktree as it is now.
-func (t *gitTree) staged(ctx context.Context) (git, error) {
-	g := t.git
-	g.env = []string{"GIT_INDEX_FILE=" + t.index}
-	if _, err := os.Stat(t.index); errors.Is(err, os.ErrNotExist) {
-		if _, err := g.output(ctx, "read-tree", "HEAD"); err != nil {
+	mine, err := stampFile(t.index())
+	if err != nil {
+		return g, err
+	}
+	if fresh || now != t.seed || mine == (fileStamp{}) {
+		if err := t.reseed(ctx, g, now); err != nil {
 			return g, err
 		}
+		t.seed = now
 	}
-	_, err := g.output(ctx, "add", "--all", "--", ".")
+	g = t.ours(g)
+	args := []string{"add", "--all"}
+	if sparse, err := g.config(ctx, "--type=bool", "--get", "core.sparseCheckout"); err != nil {
+		return g, err
+	} else if slices.Equal(sparse, []string{"true"}) {
+		args = append(args, "--sparse")
+	}
+	if _, err = g.output(ctx, append(args, "--", ".")...); err != nil && ctx.Err() == nil {
+		err = fault.New(fault.Failed, "see to it that git can read the file, take it away, or have git ignore it",
+			"git cannot take what is in the worktree %s: %w", t.git.tree, err)
+	}
 	return g, err
+}
+
+// reseed makes our index anew, from git's own, which tells by their times which
+// files need not be read. The copy has its time: git holds it against theirs.
+func (t *gitTree) reseed(ctx context.Context, g git, own fileStamp) error {
+	if err := os.RemoveAll(t.objects()); err != nil {
+		return err
+	}
+	info := filepath.Join(t.objects(), "info")
+	if err := os.MkdirAll(info, 0o700); err != nil {
+		return err
+	}
+	shared, err := g.output(ctx, "rev-parse", "--git-path", "objects")
+	if err != nil {
+		return err
+	}
+	shared = shared[:max(len(shared)-1, 0)]
+	if err := os.WriteFile(filepath.Join(info, "alternates"), []byte(diff.Quote(string(shared))+"\n"), 0o600); err != nil {
+		return err
+	}
+	if own == (fileStamp{}) {
+		if err := os.Remove(t.index()); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		g = t.ours(g)
+		_, err := g.output(ctx, "read-tree", "HEAD")
+		return err
+	}
+	data, err := os.ReadFile(filepath.Join(g.dir, "index"))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(t.index(), data, 0o600); err != nil {
+		return err
+	}
+	times := []unix.Timespec{own.mtime, own.mtime}
+	return unix.UtimesNanoAt(unix.AT_FDCWD, t.index(), times, 0)
 }
 
 // pathspec returns the arguments that end a git command on these paths.
@@ -158,31 +183,100 @@ func pathspec(paths []store.Path) []string {
 	return args
 }
 
-// look returns what differs from the branch's last commit, and git on an index
-// that holds it.
-func (t *gitTree) look(ctx context.Context, paths []store.Path) (git, []Change, error) {
-	g, err := t.staged(ctx)
-	if err != nil {
-		return g, nil, err
-	}
-	list, err := t.changes(ctx, g, paths)
-	return g, list, err
+// gitChange is a change, and what there is to commit of it.
+type gitChange struct {
+	Change
+	mode, object string // mode "000000" for nothing
 }
 
-func (t *gitTree) changes(ctx context.Context, g git, paths []store.Path) ([]Change, error) {
-	args := append([]string{"diff", "--cached", "--raw", "-z", "-M", "--abbrev=40", "HEAD"}, pathspec(paths)...)
+// names returns the paths of changes, those that they come from too.
+func names(list []gitChange) []string {
+	var all []string
+	for _, c := range list {
+		if c.From != "" {
+			all = append(all, string(c.From))
+		}
+		all = append(all, string(c.Path))
+	}
+	return all
+}
+
+// committed returns the paths of changes that the last commit has.
+func committed(list []gitChange) []string {
+	var all []string
+	for _, c := range list {
+		switch {
+		case c.From != "":
+			all = append(all, string(c.From))
+		case c.Status != "A":
+			all = append(all, string(c.Path))
+		}
+	}
+	return all
+}
+
+// gitLook is what differs from the branch's last commit.
+type gitLook struct {
+	ours    git // on an index that holds it
+	user    git // on the user's own index and objects
+	filters []string
+	list    []gitChange
+}
+
+// look finds out what has changed at or below paths. With filters set, files are
+// read through the user's filters.
+func (t *gitTree) look(ctx context.Context, paths []store.Path, filters bool) (l gitLook, err error) {
+	if l.filters, err = t.git.filters(ctx); err != nil {
+		return l, err
+	}
+	l.user = t.git
+	if !filters {
+		if l.user, err = t.git.without(l.filters); err != nil {
+			return l, err
+		}
+	}
+	release, err := t.guard.hold(ctx)
+	if err != nil {
+		return l, err
+	}
+	l.ours, err = t.staged(ctx, l.user, filters && len(l.filters) > 0)
+	release()
+	if err == nil {
+		l.list, err = t.changes(ctx, l.ours, paths)
+	}
+	return l, err
+}
+
+// asked returns those of the paths at or below which something has changed.
+func (l *gitLook) asked(paths []store.Path) []string {
+	var in []string
+	for _, p := range paths {
+		if p != "" && slices.ContainsFunc(l.list, func(c gitChange) bool { return within("/"+string(c.Path), "/"+string(p)) }) {
+			in = append(in, string(p))
+		} else if p == "" {
+			return []string{"."}
+		}
+	}
+	if len(paths) == 0 {
+		return []string{"."}
+	}
+	return in
+}
+
+func (t *gitTree) changes(ctx context.Context, g git, paths []store.Path) ([]gitChange, error) {
+	args := append([]string{"diff", "--cached", "--raw", "-z", "-M", "--no-abbrev", "--no-relative", "HEAD"}, pathspec(paths)...)
 	out, err := g.output(ctx, args...)
 	if err != nil {
 		return nil, err
 	}
-	var list []Change
+	var list []gitChange
 	f := strings.Split(string(out), "\x00")
 	for i := 0; i+1 < len(f); i += 2 {
 		meta := strings.Fields(f[i])
 		if len(meta) != 5 {
 			return nil, fmt.Errorf("git diff: unexpected %q", f[i])
 		}
-		c := Change{Path: store.Path(f[i+1]), Status: meta[4][:1], Type: "file"}
+		c := gitChange{Change{Path: store.Path(f[i+1]), Status: meta[4][:1], Type: "file"}, meta[1], meta[3]}
 		if c.Status == "R" || c.Status == "C" {
 			i++
 			c.From, c.Path = c.Path, store.Path(f[i+1])
@@ -197,154 +291,127 @@ func (t *gitTree) changes(ctx context.Context, g git, paths []store.Path) ([]Cha
 		if mode == "120000" {
 			c.Type = "symlink"
 		}
-		if st, err := os.Lstat(filepath.Join(t.git.tree, string(c.Path))); err == nil && c.Status != "D" {
+		if st, err := t.root.Lstat(string(c.Path)); err == nil && c.Status != "D" {
 			c.Size = st.Size()
 		}
 		list = append(list, c)
 	}
-	slices.SortFunc(list, func(a, b Change) int { return strings.Compare(string(a.Path), string(b.Path)) })
 	return list, nil
 }
 
+// headIndex returns g on an index of its own, which holds the branch's last
+// commit and the listed changes, until end is called.
+func (t *gitTree) headIndex(ctx context.Context, g git, list []gitChange) (_ git, end func(), err error) {
+	f, err := os.CreateTemp(t.state, "index-")
+	if err != nil {
+		return g, nil, err
+	}
+	end = func() { os.Remove(f.Name()) } // git has made it anew, or it is gone
+	// Git wants an index or nothing there.
+	if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
+		return g, nil, err
+	}
+	g.env = append(slices.Clone(g.env), "GIT_INDEX_FILE="+f.Name())
+	_, err = g.output(ctx, "read-tree", "HEAD")
+	if err == nil && len(list) > 0 {
+		_, err = g.feed(ctx, indexInfo(list), "update-index", "-z", "--index-info")
+	}
+	if err != nil {
+		end()
+	}
+	return g, end, err
+}
+
 func (t *gitTree) status(ctx context.Context, req StatusRequest, fn func(Change) error) error {
-	_, list, err := t.look(ctx, req.Paths)
+	l, err := t.look(ctx, req.Paths, false)
 	if err != nil {
 		return err
 	}
-	for _, c := range list {
-		if err := fn(c); err != nil {
+	for _, c := range l.list {
+		if err := fn(c.Change); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *gitTree) diff(ctx context.Context, req DiffRequest, s *sieve, sink DiffSink) error {
-	g, list, err := t.look(ctx, req.Paths)
-	if err != nil {
-		return err
+// discard takes the listed changes back to the branch's last commit.
+func (t *gitTree) discard(ctx context.Context, req DiscardRequest, sink StepSink) (StepResult, error) {
+	l, err := t.look(ctx, req.Paths, false)
+	if err != nil || len(l.list) == 0 {
+		return StepResult{}, err
 	}
-	for _, c := range list {
-		if why, err := s.change(&c); err != nil {
-			return err
-		} else if why != "" {
-			continue
-		}
-		f := DiffFile{Change: c, NewSize: c.Size}
-		spec := []store.Path{c.Path}
-		if c.From != "" {
-			spec = append(spec, c.From)
-		}
-		base := []string{"diff", "--cached", "-M", "--no-color", "--no-ext-diff", "--no-textconv"}
-		out, err := g.output(ctx, append(append(slices.Clone(base), "--numstat", "HEAD"), pathspec(spec)...)...)
+	// What a commit has behind a filter is not what was in the worktree.
+	if len(l.filters) > 0 {
+		head, end, err := t.headIndex(ctx, l.user, nil)
 		if err != nil {
-			return err
+			return StepResult{}, err
 		}
-		added, deleted, _ := strings.Cut(string(out), "\t")
-		deleted, _, _ = strings.Cut(deleted, "\t")
-		f.Binary = added == "-"
-		if !f.Binary && added != "" {
-			if f.Added, err = strconv.Atoi(added); err != nil {
-				return fmt.Errorf("git diff --numstat: %w", err)
-			}
-			if f.Deleted, err = strconv.Atoi(deleted); err != nil {
-				return fmt.Errorf("git diff --numstat: %w", err)
-			}
+		defer end()
+		path, filter, err := head.filtered(ctx, l.filters, committed(l.list), true)
+		if err != nil {
+			return StepResult{}, err
 		}
-		if !req.StatOnly {
-			if err := g.stream(ctx, sink, append(append(slices.Clone(base), "HEAD"), pathspec(spec)...)...); err != nil {
-				return err
-			}
-		}
-		if err := sink.File(f); err != nil {
-			return err
+		if path != "" {
+			return StepResult{}, fault.New(fault.Failed, fmt.Sprintf("take it back with git, in %s, and repeat this", t.git.tree),
+				"%s goes through the git filter %q, which is not run here", diff.Quote(path), filter)
 		}
 	}
-	return nil
-}
-
-func (g *git) stream(ctx context.Context, w io.Writer, args ...string) error {
-	cmd := g.command(ctx, args...)
-	var stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = w, &stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("git %s: %s", args[0], firstLine(stderr.Bytes(), err))
-	}
-	return nil
-}
-
-// commit commits to the session's branch. There can be no conflict: the branch
-// is the session's own.
-func (t *gitTree) commit(ctx context.Context, req CommitRequest, s *sieve, sink StepSink) (StepResult, error) {
-	_, list, err := t.look(ctx, req.Paths)
+	release, err := t.guard.hold(ctx)
 	if err != nil {
 		return StepResult{}, err
 	}
-	var r StepResult
-	list, err = s.through(list, func(c Change, why string) {
-		if len(r.Left) < maxNotes {
-			r.Left = append(r.Left, Note{c.Path, why})
-		}
-	})
-	if err != nil || len(list) == 0 {
-		return r, err
+	defer release()
+	// The index of our own has the added ones, so that restoring removes them. Git
+	// is told the paths that were asked for and not each change's: one that another
+	// takes the place of it would not find.
+	_, err = l.ours.feed(ctx, lines(l.asked(req.Paths)), "restore", "--source=HEAD", "--staged", "--worktree", "--ignore-skip-worktree-bits",
+		"--pathspec-from-file=-", "--pathspec-file-nul")
+	t.rewritten(ctx, names(l.list))
+	if err != nil {
+		return StepResult{}, err
 	}
-	if !req.DryRun {
-		if err := t.record(ctx, req.Message, list); err != nil {
-			return r, err
-		}
-	}
-	r.Steps = len(list)
-	return r, tellSteps(list, sink)
+	return StepResult{Steps: len(l.list)}, tellSteps(l.list, sink)
 }
 
-func tellSteps(list []Change, sink StepSink) error {
+// rewritten has those who look at the worktree through the view look again at
+// paths, and at what is above them, which git has written to.
+func (t *gitTree) rewritten(ctx context.Context, paths []string) {
+	told := make(map[string]bool)
+	for _, path := range paths {
+		node := vfs.RootID
+		for i := 0; i < len(path); i++ {
+			end := len(path)
+			if n := strings.IndexByte(path[i:], '/'); n >= 0 {
+				end = i + n
+			}
+			name := path[i:end]
+			if i = end; !told[path[:end]] {
+				told[path[:end]] = true
+				t.host.EntryChanged(ctx, node, name)
+				t.host.NodeChanged(ctx, node, true)
+			}
+			e, err := t.host.Lookup(ctx, node, name)
+			if node != vfs.RootID {
+				t.host.Forget(node, 1)
+			}
+			if node = vfs.RootID; err != nil {
+				break
+			}
+			node = e.Node
+			t.host.NodeChanged(ctx, node, true)
+		}
+		if node != vfs.RootID {
+			t.host.Forget(node, 1)
+		}
+	}
+}
+
+func tellSteps(list []gitChange, sink StepSink) error {
 	for _, c := range list {
 		if err := sink.Step(Step{Path: c.Path, From: c.From, Status: c.Status}); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// record makes the commit of the listed changes with the worktree's own index.
-func (t *gitTree) record(ctx context.Context, message string, list []Change) error {
-	g := t.git
-	if _, err := g.output(ctx, "config", "user.email"); err != nil {
-		g.env = []string{"GIT_AUTHOR_NAME=astridfs", "GIT_AUTHOR_EMAIL=astridfs@localhost", "GIT_COMMITTER_NAME=astridfs", "GIT_COMMITTER_EMAIL=astridfs@localhost"}
-	}
-	var paths []store.Path
-	for _, c := range list {
-		paths = append(paths, c.Path)
-		if c.From != "" {
-			paths = append(paths, c.From)
-		}
-	}
-	if _, err := g.output(ctx, append([]string{"add", "--all"}, pathspec(paths)...)...); err != nil {
-		return err
-	}
-	if message == "" {
-		message = "Changes of an astridfs session"
-	}
-	_, err := g.output(ctx, append([]string{"commit", "--quiet", "--no-verify", "-m", message}, pathspec(paths)...)...)
-	return err
-}
-
-// discard takes the listed changes back to the branch's last commit.
-func (t *gitTree) discard(ctx context.Context, req DiscardRequest, sink StepSink) (StepResult, error) {
-	g, list, err := t.look(ctx, req.Paths)
-	if err != nil {
-		return StepResult{}, err
-	}
-	for i, c := range list {
-		// The index of our own has the added ones, so that restoring removes them.
-		spec := []store.Path{c.Path}
-		if c.From != "" {
-			spec = append(spec, c.From)
-		}
-		if _, err := g.output(ctx, append([]string{"restore", "--source=HEAD", "--staged", "--worktree"}, pathspec(spec)...)...); err != nil {
-			return StepResult{Steps: i}, errors.Join(err, tellSteps(list[:i], sink))
-		}
-	}
-	return StepResult{Steps: len(list)}, tellSteps(list, sink)
 }

@@ -12,16 +12,26 @@ import (
 
 // gitGuard keeps what lives in a worktree from leading git, which the owner and
 // the user run there, to a configuration of its own making: git runs programs
-// that a configuration names. Nothing called .git (in any case, as git has it)
-// can be made, renamed, linked or removed through the view, at any depth, and
-// the worktree's own .git cannot be written; each is EACCES. It can be read.
+// that a configuration names. Nothing called .git (or what git takes for it) can
+// be made, renamed, linked or removed through the view, at any depth, and the
+// worktree's own .git cannot be written; each is EACCES. It can be read.
+//
+// Git goes by paths, and looks whether a directory is a symbolic link before it
+// uses a name in it. While the guard is held, nothing takes the place of what
+// git has looked at: what could put a link or a pipe there waits.
 type gitGuard struct {
 	vfs.FS
 	own vfs.NodeID // the worktree's .git, to which a reference is held; 0 for none
+
+	slots   chan struct{} // one for each change of that kind that is going on
+	holding chan struct{} // takes one: who is taking all slots
 }
 
+// guardSlots is how many such changes can go on at once.
+const guardSlots = 32
+
 func newGitGuard(ctx context.Context, fs vfs.FS) (*gitGuard, error) {
-	g := &gitGuard{FS: fs}
+	g := &gitGuard{FS: fs, slots: make(chan struct{}, guardSlots), holding: make(chan struct{}, 1)}
 	e, err := fs.Lookup(ctx, vfs.RootID, ".git")
 	switch vfs.Errno(err) {
 	case 0:
@@ -33,13 +43,70 @@ func newGitGuard(ctx context.Context, fs vfs.FS) (*gitGuard, error) {
 	return g, nil
 }
 
+// hold waits until no change is going on that git must not meet, and has further
+// ones wait until release is called.
+//
+// Errors: EINTR.
+func (g *gitGuard) hold(ctx context.Context) (release func(), err error) {
+	select {
+	case g.holding <- struct{}{}:
+	case <-ctx.Done():
+		return nil, syscall.EINTR
+	}
+	defer func() { <-g.holding }()
+	taken := 0
+	release = func() {
+		for range taken {
+			<-g.slots
+		}
+	}
+	for ; taken < guardSlots; taken++ {
+		select {
+		case g.slots <- struct{}{}:
+		case <-ctx.Done():
+			release()
+			return nil, syscall.EINTR
+		}
+	}
+	return release, nil
+}
+
+// enter begins a change that waits for who holds the guard. The caller calls
+// leave if there is no error.
+//
+// Errors: EINTR.
+func (g *gitGuard) enter(ctx context.Context) error {
+	select {
+	case g.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return syscall.EINTR
+	}
+}
+
+func (g *gitGuard) leave() { <-g.slots }
+
 func guarded(names ...string) error {
 	for _, n := range names {
-		if strings.EqualFold(n, ".git") {
+		if isDotGit(n) {
 			return vfs.ErrHidden
 		}
 	}
 	return nil
+}
+
+// isDotGit tells whether git takes a name for .git: in any case, and as Windows
+// has it, with dots, spaces or a stream's name behind, or by its short name. Such
+// names git refuses to add, so that one of them would keep it from the others.
+func isDotGit(name string) bool {
+	for _, git := range []string{".git", "git~1"} {
+		if len(name) < len(git) || !strings.EqualFold(name[:len(git)], git) {
+			continue
+		}
+		rest := strings.TrimLeft(name[len(git):], ". ")
+		return rest == "" || rest[0] == ':' || rest[0] == '\\'
+	}
+	return false
 }
 
 func (g *gitGuard) writes(node vfs.NodeID) error {
@@ -90,6 +157,10 @@ func (g *gitGuard) Mknod(ctx context.Context, parent vfs.NodeID, name string, mo
 	if err := guarded(name); err != nil {
 		return vfs.Entry{}, err
 	}
+	if err := g.enter(ctx); err != nil {
+		return vfs.Entry{}, err
+	}
+	defer g.leave()
 	return g.FS.Mknod(ctx, parent, name, mode, rdev)
 }
 
@@ -97,6 +168,10 @@ func (g *gitGuard) Symlink(ctx context.Context, parent vfs.NodeID, name, target 
 	if err := guarded(name); err != nil {
 		return vfs.Entry{}, err
 	}
+	if err := g.enter(ctx); err != nil {
+		return vfs.Entry{}, err
+	}
+	defer g.leave()
 	return g.FS.Symlink(ctx, parent, name, target)
 }
 
@@ -107,6 +182,10 @@ func (g *gitGuard) Link(ctx context.Context, node, parent vfs.NodeID, name strin
 	if err := g.writes(node); err != nil {
 		return vfs.Entry{}, err
 	}
+	if err := g.enter(ctx); err != nil {
+		return vfs.Entry{}, err
+	}
+	defer g.leave()
 	return g.FS.Link(ctx, node, parent, name)
 }
 
@@ -128,6 +207,10 @@ func (g *gitGuard) Rename(ctx context.Context, oldParent vfs.NodeID, oldName str
 	if err := guarded(oldName, newName); err != nil {
 		return err
 	}
+	if err := g.enter(ctx); err != nil {
+		return err
+	}
+	defer g.leave()
 	return g.FS.Rename(ctx, oldParent, oldName, newParent, newName, flags)
 }
 

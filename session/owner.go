@@ -84,7 +84,7 @@ func Own(ctx context.Context, st *store.Store, disk *store.Session, opt Options)
 	if o.audit, err = openAudit(ctx, disk, &opt); err != nil {
 		return nil, err
 	}
-	if o.tree, err = openTree(ctx, disk, opt.Umask); err != nil {
+	if o.tree, err = openTree(ctx, disk); err != nil {
 		return nil, err
 	}
 	report := func(err error) { opt.Log.WithError(err).Warn("deny rules") }
@@ -102,7 +102,7 @@ func Own(ctx context.Context, st *store.Store, disk *store.Session, opt Options)
 }
 
 // openTree opens the workspace of a session, which must still be there.
-func openTree(ctx context.Context, disk *store.Session, umask int) (tree, error) {
+func openTree(ctx context.Context, disk *store.Session) (tree, error) {
 	if _, err := realDir("workspace", string(disk.File.Workspace),
 		"bring it back, or remove the session with: astridfs sessions remove "+disk.File.Name); err != nil {
 		return nil, err
@@ -111,7 +111,7 @@ func openTree(ctx context.Context, disk *store.Session, umask int) (tree, error)
 	case store.Overlay:
 		return openOverlay(ctx, disk)
 	case store.Worktree:
-		return openWorktree(ctx, disk, umask)
+		return openWorktree(ctx, disk)
 	case store.Host:
 		return openHost(disk)
 	}

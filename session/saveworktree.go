@@ -14,11 +14,19 @@ import (
 // forced, a worktree with such changes is not given up. The caller owns the
 // session.
 func saveWorktree(ctx context.Context, disk *store.Session, opt RemoveOptions) error {
-	if _, err := os.Stat(string(disk.File.Workspace)); errors.Is(err, os.ErrNotExist) {
-		return nil // the repository is gone, and with it the branch
+	if disk.File.GitDir == "" {
+		return nil // it was not made to its end, and nobody has worked there
 	}
-	r, err := commitAll(ctx, disk)
+	var r StepResult
+	_, err := os.Stat(string(disk.File.Workspace))
+	gone := errors.Is(err, os.ErrNotExist)
+	if !gone {
+		r, err = commitAll(ctx, disk)
+	}
 	switch {
+	case gone:
+		err = fault.New(fault.Failed, "bring it back, or give up what is not committed with --force",
+			"the repository of session %s is gone: %s", disk.File.Name, disk.File.Workspace)
 	case err != nil:
 		err = fault.New(fault.Failed, "look at "+disk.Tree()+", or give it up with --force",
 			"what session %s has not committed cannot be kept: %w", disk.File.Name, err)
@@ -42,7 +50,7 @@ func saveWorktree(ctx context.Context, disk *store.Session, opt RemoveOptions) e
 
 // commitAll commits every change of a session in mode worktree.
 func commitAll(ctx context.Context, disk *store.Session) (r StepResult, err error) {
-	t, err := openWorktree(ctx, disk, 0o022)
+	t, err := openWorktree(ctx, disk)
 	if err != nil {
 		return r, err
 	}

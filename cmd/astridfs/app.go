@@ -12,7 +12,6 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
 	"github.com/astridfs/astridfs/session"
 	"github.com/astridfs/astridfs/session/fault"
@@ -27,7 +26,6 @@ type env struct {
 	stdout, stderr io.Writer
 	log            *logrus.Logger
 
-	umask    int // the user's, once this process has taken its own away; -1 before
 	stateDir string
 	quiet    bool
 	json     bool
@@ -37,7 +35,7 @@ type env struct {
 
 // run is the program: everything but the process. It returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
-	e := &env{umask: -1, ctx: ctx, args: args, stdin: stdin, stdout: stdout, stderr: stderr, log: logrus.New()}
+	e := &env{ctx: ctx, args: args, stdin: stdin, stdout: stdout, stderr: stderr, log: logrus.New()}
 	e.log.SetOutput(stderr)
 	e.log.SetLevel(logrus.WarnLevel)
 	e.log.SetFormatter(&logrus.TextFormatter{DisableTimestamp: true, DisableColors: !colourful(stderr)})
@@ -255,14 +253,9 @@ func (e *env) recover(st *store.Store) ([]session.Recovered, error) {
 	return dead, err
 }
 
-// options returns who opens a session. It takes the process's umask away: files
-// in a session get the modes that capsules and users of the mount ask for, to
-// whose umask the kernel has seen.
+// options returns who opens a session.
 func (e *env) options(command string) session.Options {
-	if e.umask < 0 {
-		e.umask = unix.Umask(0)
-	}
-	return session.Options{Command: command, Version: version, Log: e.log, Umask: e.umask, Audit: e.audit, AuditKey: e.auditKey}
+	return session.Options{Command: command, Version: version, Log: e.log, Audit: e.audit, AuditKey: e.auditKey}
 }
 
 // note says something that is neither a result nor an error.

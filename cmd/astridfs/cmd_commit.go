@@ -33,7 +33,7 @@ the changes become a git commit on its branch.
 			sessionFlag(),
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "only tell what would be written"},
 			&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "ask for each change"},
-			&cli.BoolFlag{Name: "force", Usage: "overwrite what was changed in the workspace meanwhile"},
+			&cli.BoolFlag{Name: "force", Usage: "overwrite what was changed in the workspace meanwhile; mode worktree: let git run filters on the changes"},
 			&cli.StringFlag{Name: "message", Aliases: []string{"m"}, Usage: "mode worktree: the git commit's `MESSAGE`"},
 			jsonFlag(),
 		},
