@@ -58,6 +58,12 @@ func (r *rawFS) list(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntry
 	r.notify.answers.begin()
 	defer r.notify.answers.end()
 	ctx, id := r.request(cancel, &in.InHeader), vfs.NodeID(in.NodeId)
+	n, _ := r.nodes.find(id)
+	if n == nil {
+		return fuse.Status(syscall.ESTALE)
+	}
+	n.listingBegins()
+	defer n.listingAnswered(in.Pid)
 	d := r.streams.take(streamKey{id, in.Offset}, in.Pid)
 	if d == nil {
 		var err error
@@ -70,12 +76,27 @@ func (r *rawFS) list(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntry
 		// References went out with the entries in the reply, so an error that
 		// came behind them must wait: the kernel asks again from there.
 		r.closeDirs(r.streams.put(streamKey{id, out.Offset}, in.Pid, d))
-		if n, _ := r.nodes.find(id); n != nil && n.volatile.Load() && !r.rootVolatile {
-			r.notify.enqueueLater(change{node: id}, changeData)
-		}
 		return fuse.OK
 	}
-	return status(errors.Join(err, d.Close()))
+	if err = errors.Join(err, d.Close()); err != nil {
+		return status(err)
+	}
+	if n.listingEnds(r.stillVolatile(ctx, n), in.Pid) {
+		r.server.InodeNotify(in.NodeId, 0, 0)
+	}
+	return fuse.OK
+}
+
+// stillVolatile tells whether others may change the directory n without telling.
+// What could not be watched when it was looked up can be since it was listed.
+func (r *rawFS) stillVolatile(ctx *request, n *node) bool {
+	if r.rootVolatile || !n.volatile.Load() {
+		return false // with a volatile root, the kernel compares times itself
+	}
+	if a, err := r.fs.GetAttr(ctx, n.id, nil); err == nil {
+		n.volatile.Store(a.Volatile)
+	}
+	return n.volatile.Load()
 }
 
 // FsyncDir makes a directory durable. One that was removed while a process had it
@@ -125,9 +146,9 @@ type dirStreams struct {
 	list []dirStream // protected by mu
 }
 
-// take returns the handle of the listing that stands at key, if possible the
-// one of process pid, and nil if there is none. A listing from the start is
-// always a new one.
+// take returns the handle of the listing that stands at key, and nil if there is
+// none: that of thread pid, or else the youngest, which a program of several
+// threads may have begun on another. A listing from the start is always a new one.
 func (s *dirStreams) take(key streamKey, pid uint32) vfs.DirHandle {
 	if key.off == 0 || s.n.Load() == 0 {
 		return nil
@@ -139,8 +160,11 @@ func (s *dirStreams) take(key streamKey, pid uint32) vfs.DirHandle {
 		if s.list[i].key != key {
 			continue
 		}
-		found = i
+		if found < 0 {
+			found = i
+		}
 		if s.list[i].pid == pid {
+			found = i
 			break
 		}
 	}

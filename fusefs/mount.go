@@ -49,6 +49,7 @@ func Mount(fs vfs.FS, mountpoint string, opt Options) (*Server, error) {
 	}
 
 	r.rootVolatile = root.Volatile
+	r.nodes.root.volatile.Store(root.Volatile)
 	mount := mountHelper
 	if os.Geteuid() == 0 {
 		mount = mountDirect

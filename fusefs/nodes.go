@@ -38,6 +38,8 @@ type node struct {
 	cached bool
 	print  fingerprint
 
+	listing listing // of a directory
+
 	cachedOpens  int        // files open through the page cache
 	backingOpens int        // files open with passthrough
 	backing      int32      // the backing id of those
@@ -59,6 +61,9 @@ const nodeShards = 64
 type nodeTable struct {
 	shards [nodeShards]nodeShard
 	count  atomic.Int64 // nodes in all shards
+
+	// root stands for the root, to which the kernel holds no counted reference.
+	root node
 }
 
 type nodeShard struct {
@@ -69,6 +74,7 @@ type nodeShard struct {
 }
 
 func (t *nodeTable) init() {
+	t.root.id = vfs.RootID
 	for i := range t.shards {
 		t.shards[i].count = &t.count
 	}
@@ -152,6 +158,9 @@ func (t *nodeTable) find(id vfs.NodeID) (n *node, open bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n = s.m[id]; n == nil {
+		if id == vfs.RootID {
+			return &t.root, false
+		}
 		return nil, false
 	}
 	return n, n.opens > 0
@@ -160,7 +169,7 @@ func (t *nodeTable) find(id vfs.NodeID) (n *node, open bool) {
 // known tells whether the kernel holds a reference to the node.
 func (t *nodeTable) known(id vfs.NodeID) bool {
 	n, _ := t.find(id)
-	return n != nil || id == vfs.RootID
+	return n != nil
 }
 
 func (t *nodeTable) setVolatile(id vfs.NodeID, volatile bool) {

@@ -176,7 +176,7 @@ func (n *notifier) tell(c change, kind changeKind) {
 	case n.unseen.recent():
 		n.r.server.EntryNotify(uint64(c.node), lockName)
 	}
-	gone := n.inode(c.node, kind)
+	gone := n.inode(c.node, kind&changeData != 0 && (nd == nil || nd.listingChanged()))
 	if kind&changeAgain == 0 && (met || !gone) {
 		n.enqueueLater(c, kind)
 	}
@@ -193,11 +193,11 @@ func (n *notifier) enqueueLater(c change, kind changeKind) {
 	n.signal()
 }
 
-// inode invalidates the attributes of a node and, with changeData, its pages. It
+// inode invalidates the attributes of a node and, with data, its pages. It
 // returns false if the kernel has no inode although it has a reference.
-func (n *notifier) inode(id vfs.NodeID, kind changeKind) bool {
+func (n *notifier) inode(id vfs.NodeID, data bool) bool {
 	off := int64(-1) // attributes only
-	if kind&changeData != 0 {
+	if data {
 		off = 0
 	}
 	wait := inodeWait

@@ -1,0 +1,147 @@
+package fusefs_test
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/astridfs/astridfs/fusefs/internal/serve"
+)
+
+// The kernel keeps the listing of a large directory, also if others changed the
+// directory while one was under way or after one was given up.
+func TestListingIsKept(t *testing.T) {
+	const entries = 2000
+	dirs := overlayDirs(t)
+	for i := range entries {
+		f := filepath.Join(lowerOf(dirs), fmt.Sprintf("a name of some length %d", i))
+		if err := os.WriteFile(f, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := serve.Start(t, serve.Config{FS: "overlay", Dirs: dirs})
+	list := func() (n int, requests uint64) {
+		before := m.Do(serve.Request{Op: "stats"}).Stats.Requests
+		l, err := os.ReadDir(m.Mountpoint)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(l), m.Do(serve.Request{Op: "stats"}).Stats.Requests - before
+	}
+	want := entries
+	kept := func(what string) {
+		t.Helper()
+		var costs []uint64
+		for range 4 {
+			n, requests := list()
+			if n != want {
+				t.Errorf("%s: %d entries, not %d", what, n, want)
+			}
+			costs = append(costs, requests)
+		}
+		// At most one for the directory's attributes. The kernel may be short of
+		// memory once, but not always.
+		if slices.Min(costs[1:]) > 1 {
+			t.Errorf("%s: requests of listings in a row: %v", what, costs)
+		}
+	}
+	change := func(name string) {
+		m.Must(serve.Request{Op: "write", Path: name, Data: []byte("x")})
+		want++
+	}
+	kept("at first")
+	change("one")
+	kept("after a change")
+
+	d, err := os.Open(m.Mountpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	change("two") // so that the listing is collected anew
+	if _, err := d.Readdirnames(10); err != nil {
+		t.Fatal(err)
+	}
+	change("while one is under way")
+	if _, err := d.Readdirnames(-1); err != nil {
+		t.Fatal(err)
+	}
+	kept("changed while one was under way")
+
+	change("three")
+	if _, err := d.Seek(0, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Readdirnames(10); err != nil {
+		t.Fatal(err)
+	}
+	change("after one was given up")
+	kept("given up")
+}
+
+// Listings are right while others change the directory all the time.
+func TestListingsWhileOthersChange(t *testing.T) {
+	modes(t, func(t *testing.T, m *serve.Mount) {
+		const some = 300
+		for i := range some {
+			m.Must(serve.Request{Op: "write", Path: fmt.Sprintf("a name of some length %d", i)})
+		}
+		// A listing is told from another by its thread.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		stop, done := make(chan struct{}), make(chan struct{})
+		go func() { // listings of others, given up at all places
+			runtime.LockOSThread()
+			defer close(done)
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				d, err := os.Open(m.Mountpoint)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := d.Readdirnames(1 + i*37%some); err != nil {
+					t.Error(err)
+				}
+				d.Close()
+			}
+		}()
+		defer func() {
+			close(stop)
+			<-done
+		}()
+		for i := range rounds(m) / 50 {
+			name := fmt.Sprintf("changes %d", i)
+			m.Must(serve.Request{Op: "write", Path: name})
+			if l := names(t, m.Mountpoint); len(l) != some+1 || !slices.Contains(l, name) {
+				t.Fatalf("round %d: %d entries after one was made", i, len(l))
+			}
+			m.Must(serve.Request{Op: "unlink", Path: name})
+			if l := names(t, m.Mountpoint); len(l) != some {
+				t.Fatalf("round %d: %d entries after one was removed", i, len(l))
+			}
+		}
+	})
+}
+
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	d, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	l, err := d.Readdirnames(-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
