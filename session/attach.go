@@ -50,7 +50,7 @@ func Dial(ctx context.Context, disk *store.Session, opt Options) (Conn, error) {
 		} else if used {
 			return nil, store.ErrLocked
 		}
-		return nil, fault.New(fault.Failed, "", "session %s is not mounted", disk.File.Name)
+		return nil, fault.New(fault.Failed, "see what is mounted with: astridfs sessions list", "session %s is not mounted", disk.File.Name)
 	})
 }
 

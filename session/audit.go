@@ -69,7 +69,7 @@ func openAudit(ctx context.Context, disk *store.Session, opt *Options) (*audit, 
 	}
 	level, err := auditfs.ParseLevel(opt.Audit)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "", "--audit: %w", err)
+		return nil, fault.New(fault.Usage, "use off, mutations, opens or full", "--audit: %w", err)
 	}
 	if level == a.level {
 		return a, nil

@@ -45,7 +45,7 @@ func Ensure(ctx context.Context, st *store.Store, spec Spec) (disk *store.Sessio
 		spec.Mode = store.Overlay
 	}
 	if spec.Branch != "" && spec.Mode != store.Worktree {
-		return nil, false, fault.New(fault.Usage, "", "a branch is for mode worktree")
+		return nil, false, fault.New(fault.Usage, "leave --branch out, or add --mode worktree", "a branch is for mode worktree")
 	}
 	f := store.NewFile(spec.Name, spec.Workspace, spec.Mode)
 	f.Deny = spec.Deny

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/astridfs/astridfs/auditlog"
@@ -276,10 +277,10 @@ func (o *Owner) Unmount(ctx context.Context, req UnmountRequest) error {
 	o.mu.Unlock()
 	switch {
 	case m == nil:
-		return fault.New(fault.Failed, "", "session %s is not mounted", o.disk.File.Name)
+		return fault.New(fault.Failed, "see what is mounted with: astridfs sessions list", "session %s is not mounted", o.disk.File.Name)
 	case running > 0 && !req.Lazy:
 		return fault.New(fault.Busy, "wait until they end, or stop them with: astridfs unmount --lazy",
-			"%d capsules run in session %s", running, o.disk.File.Name)
+			"%s in session %s", map[bool]string{true: "1 capsule runs", false: fmt.Sprint(running, " capsules run")}[running == 1], o.disk.File.Name)
 	}
 	call := unmountCall{req, peerOf(ctx), make(chan error, 1)}
 	var err error

@@ -36,7 +36,7 @@ func openOverlay(ctx context.Context, disk *store.Session) (tree, error) {
 	case ctx.Err() != nil:
 		return nil, cancelled(ctx, ctx.Err())
 	}
-	return nil, fault.New(fault.Failed, next, "cannot open session %s: %w", disk.File.Name, err)
+	return nil, fault.New(fault.Failed, next, "cannot open session %s of %s: %w", disk.File.Name, disk.File.Workspace, err)
 }
 
 func (t *overlayTree) fs() vfs.FS   { return t.ov }

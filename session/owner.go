@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/astridfs/astridfs/capsulehost/kv"
 	"github.com/astridfs/astridfs/session/fault"
@@ -103,8 +106,16 @@ func Own(ctx context.Context, st *store.Store, disk *store.Session, opt Options)
 
 // openTree opens the workspace of a session, which must still be there.
 func openTree(ctx context.Context, disk *store.Session) (tree, error) {
-	if _, err := realDir("workspace", string(disk.File.Workspace),
-		"bring it back, or remove the session with: astridfs sessions remove "+disk.File.Name); err != nil {
+	dir, err := realDir("workspace", string(disk.File.Workspace),
+		"bring it back, or remove the session with: astridfs sessions remove "+disk.File.Name)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.Open(dir)
+	if err != nil {
+		return nil, fault.New(fault.Failed, "", "cannot open session %s: workspace: %w", disk.File.Name, err)
+	}
+	if err := root.Close(); err != nil {
 		return nil, err
 	}
 	switch disk.File.Mode {
@@ -207,7 +218,7 @@ func Describe(disk *store.Session) Info {
 
 // Status implements Conn.
 func (o *Owner) Status(ctx context.Context, req StatusRequest, fn func(Change) error) error {
-	if err := checkPaths(req.Paths); err != nil {
+	if err := o.known(ctx, req.Paths); err != nil {
 		return err
 	}
 	if req.Hidden {
@@ -224,7 +235,7 @@ func (o *Owner) Status(ctx context.Context, req StatusRequest, fn func(Change) e
 
 // Diff implements Conn.
 func (o *Owner) Diff(ctx context.Context, req DiffRequest, sink DiffSink) error {
-	if err := checkPaths(req.Paths); err != nil {
+	if err := o.known(ctx, req.Paths); err != nil {
 		return err
 	}
 	return o.ended(ctx, o.tree.diff(ctx, req, o.edge.sieve(ctx), sink))
@@ -232,7 +243,7 @@ func (o *Owner) Diff(ctx context.Context, req DiffRequest, sink DiffSink) error 
 
 // Commit implements Conn.
 func (o *Owner) Commit(ctx context.Context, req CommitRequest, sink StepSink) (StepResult, error) {
-	if err := checkPaths(req.Paths); err != nil {
+	if err := o.known(ctx, req.Paths); err != nil {
 		return StepResult{}, err
 	}
 	defer o.edge.expire()
@@ -247,7 +258,7 @@ func (o *Owner) Commit(ctx context.Context, req CommitRequest, sink StepSink) (S
 
 // Discard implements Conn.
 func (o *Owner) Discard(ctx context.Context, req DiscardRequest, sink StepSink) (StepResult, error) {
-	if err := checkPaths(req.Paths); err != nil {
+	if err := o.known(ctx, req.Paths); err != nil {
 		return StepResult{}, err
 	}
 	defer o.edge.expire()
@@ -266,6 +277,56 @@ func (o *Owner) ended(ctx context.Context, err error) error {
 		return nil
 	}
 	return cancelled(ctx, err)
+}
+
+// known tells whether paths are as Conn has them, and mean something each: what
+// is in the view, or was before a change. A path that is mistyped is not to be
+// taken for one without changes. What a rule hides is as good as there.
+func (o *Owner) known(ctx context.Context, paths []store.Path) error {
+	if err := checkPaths(paths); err != nil {
+		return err
+	}
+	for _, p := range paths {
+		there, err := o.inView(ctx, string(p))
+		if err == nil && !there {
+			there, err = o.changed(ctx, p)
+		}
+		if err != nil {
+			return o.ended(ctx, err)
+		}
+		if !there {
+			return fault.New(fault.Failed, "paths are relative to the current directory where that is in the workspace or the mount, and to the workspace's root elsewhere; see what changed with: astridfs status "+o.disk.File.Name,
+				"nothing is called %q in session %s, and nothing was", string(p), o.disk.File.Name)
+		}
+	}
+	return nil
+}
+
+// inView tells whether something is at a path of the session's workspace.
+func (o *Owner) inView(ctx context.Context, path string) (bool, error) {
+	if path == "" {
+		return true, nil
+	}
+	t, err := vfs.Walk(ctx, o.edge.mounts, vfs.RootID, path, 0)
+	if err == nil {
+		there := t.Entry.Node != 0
+		t.Release()
+		return there, nil
+	}
+	if e := vfs.Errno(err); e == unix.ENOENT || e == unix.ENOTDIR {
+		return false, nil
+	}
+	return true, ctx.Err()
+}
+
+// changed tells whether there is a change at, from or below a path.
+func (o *Owner) changed(ctx context.Context, path store.Path) (bool, error) {
+	found := errors.New("found")
+	err := o.tree.status(ctx, StatusRequest{Paths: []store.Path{path}}, func(Change) error { return found })
+	if err == found {
+		return true, nil
+	}
+	return false, err
 }
 
 // checkPaths tells whether paths are as Conn has them.

@@ -51,14 +51,20 @@ func realDir(what, path, next string) (string, error) {
 	case err == nil:
 		return real, nil
 	case errors.Is(err, fs.ErrNotExist):
+		if st, lerr := os.Lstat(abs); lerr == nil && st.Mode()&fs.ModeSymlink != 0 {
+			next = "give a directory that is there"
+			return "", fault.New(fault.Failed, next, "%s %s is a symbolic link to what does not exist", what, abs)
+		}
 		return "", fault.New(fault.Failed, next, "%s %s does not exist", what, abs)
 	case errors.Is(err, unix.ENOTDIR):
-		return "", fault.New(fault.Failed, next, "%s %s is not a directory", what, abs)
-	case errors.Is(err, fs.ErrPermission):
-		return "", fault.New(fault.Denied, "", "%s %s: %w", what, abs, err)
+		return "", fault.New(fault.Failed, "give a directory", "%s %s is not a directory", what, abs)
 	case errors.Is(err, unix.ENOTCONN), errors.Is(err, unix.ECONNABORTED):
 		return "", fault.New(fault.Failed, "take it away with: fusermount3 -u -z, or umount -l",
 			"%s %s lies in a mount whose server is gone", what, abs)
+	}
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		err = at.Err // it names the same path, or what that leads to
 	}
 	return "", fault.New(fault.Failed, "", "%s %s: %w", what, abs, err)
 }
@@ -80,7 +86,7 @@ func MountpointPath(path string) (string, error) {
 			return p, nil
 		}
 	}
-	return realDir("mountpoint", path, "make it with: mkdir "+abs)
+	return realDir("mountpoint", path, "make it with: mkdir -p "+fault.Arg(abs))
 }
 
 // checkMountpoint tells whether a session of the workspace may be mounted at
@@ -92,7 +98,7 @@ func checkMountpoint(point, workspace string, st *store.Store) error {
 		return err
 	}
 	if m, ok := MountedAt(list, point); ok {
-		return fault.New(fault.Busy, "work there, or end it with: astridfs unmount "+point,
+		return fault.New(fault.Busy, "work there, or end it with: astridfs unmount "+fault.Arg(point),
 			"mountpoint %s is in use: session %s is mounted there%s", point, m.Name, holderOf(st, m.Name))
 	}
 	const next = "choose an empty directory outside the workspace"

@@ -131,7 +131,7 @@ func readModule(name string, rio RunIO) ([]byte, error) {
 		return nil, fault.New(fault.NotRunnable, "", "reading %s: %w", name, err)
 	}
 	if len(wasm) > maxModule {
-		return nil, fault.New(fault.NotRunnable, "", "%s is larger than %d MiB", name, maxModule>>20)
+		return nil, fault.New(fault.NotRunnable, "build it without debug information, or strip it", "%s is larger than %d MiB", name, maxModule>>20)
 	}
 	return wasm, nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"github.com/astridfs/astridfs/session/fault"
 	"github.com/astridfs/astridfs/session/wire"
@@ -40,13 +41,14 @@ type server struct {
 	slots    chan struct{}
 
 	ctx  context.Context // of all requests
-	stop context.CancelFunc
-	wg   sync.WaitGroup // the accepting goroutine and those of the requests
+	stop func()          // cancels ctx
+	wg   sync.WaitGroup  // the accepting goroutine and those of the requests
 }
 
 func serve(l *net.UnixListener, conn Conn, version string, log logrus.FieldLogger) *server {
-	ctx, stop := context.WithCancel(context.Background())
-	s := &server{conn: conn, version: version, log: log, listener: l, slots: make(chan struct{}, maxRequests), ctx: ctx, stop: stop}
+	ctx, stop := context.WithCancelCause(context.Background())
+	s := &server{conn: conn, version: version, log: log, listener: l, slots: make(chan struct{}, maxRequests), ctx: ctx}
+	s.stop = func() { stop(errEnding) }
 	s.wg.Add(1)
 	go s.accept()
 	return s
@@ -301,10 +303,18 @@ type diffFrames struct {
 
 func (d diffFrames) File(f DiffFile) error { return d.file(f) }
 
+// errEnding is why an owner gives up requests that it works on.
+var errEnding = errors.New("the session was told to end by another command or a signal")
+
 // cancelled makes the fault of a request that was given up.
 func cancelled(ctx context.Context, err error) *fault.Error {
-	if ctx.Err() != nil {
-		return fault.New(fault.Cancelled, "", "cancelled: %w", err)
+	switch {
+	case ctx.Err() == nil || fault.Is(err, fault.Cancelled):
+		return fault.Of(err)
+	case context.Cause(ctx) == errEnding:
+		return fault.New(fault.Cancelled, "", "%w", errEnding)
+	case errors.Is(err, context.Canceled), errors.Is(err, unix.EINTR):
+		return fault.New(fault.Cancelled, "", "interrupted").By(err)
 	}
-	return fault.Of(err)
+	return fault.New(fault.Cancelled, "", "interrupted: %w", err)
 }

@@ -72,7 +72,7 @@ func (e *env) report(err error) int {
 	}
 	fmt.Fprintf(e.stderr, "astridfs: %s\n", oneLine(f.What))
 	if f.Next != "" {
-		fmt.Fprintf(e.stderr, "  next: %s\n", f.Next)
+		fmt.Fprintf(e.stderr, "  next: %s\n", oneLine(f.Next))
 	}
 	return codeOf(f.Kind)
 }
@@ -193,7 +193,7 @@ func setting(c *cli.Context, name string) (string, bool) {
 func (e *env) configure(c *cli.Context) error {
 	if v, ok := setting(c, "state-dir"); ok {
 		if v == "" {
-			return fault.New(fault.Usage, "", "--state-dir is empty")
+			return fault.New(fault.Usage, "name a directory, or leave it out", "--state-dir is empty")
 		}
 		e.stateDir = v
 	}

@@ -158,9 +158,10 @@ func (ch *chosen) paths() ([]store.Path, error) {
 	return list, nil
 }
 
-func (ch *chosen) path(arg string) (string, error) {
+func (ch *chosen) path(typed string) (string, error) {
+	arg := typed
 	if arg == "" {
-		return "", fault.New(fault.Usage, "", "an empty path")
+		return "", fault.New(fault.Usage, "name a file or directory of the workspace, . for all of it", "an empty path")
 	}
 	if rest, ok := strings.CutPrefix(arg, "workspace://"); ok {
 		arg = rest
@@ -172,13 +173,13 @@ func (ch *chosen) path(arg string) (string, error) {
 				return below(arg, root), nil
 			}
 		}
-		return "", fault.New(fault.Usage, "", "path %s lies neither in the workspace %s nor in the mount", arg, ch.disk.File.Workspace)
+		return "", fault.New(fault.Usage, "name a file or directory of the workspace", "path %s lies neither in the workspace %s nor in the mount", typed, ch.disk.File.Workspace)
 	} else {
 		arg = filepath.Join(ch.base, arg)
 	}
 	clean := filepath.Clean("/" + arg)[1:]
 	if strings.HasPrefix(filepath.Clean(arg), "..") && clean != filepath.Clean(arg) {
-		return "", fault.New(fault.Usage, "", "path %s leads out of the workspace", arg)
+		return "", fault.New(fault.Usage, "name a file or directory of the workspace", "path %s leads out of the workspace", typed)
 	}
 	return clean, nil
 }

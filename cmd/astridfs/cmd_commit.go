@@ -85,6 +85,9 @@ func (e *env) steps(ch *chosen, done string, head []member, do func(session.Step
 		return err
 	}})
 	end()
+	if fault.Is(err, fault.Cancelled) {
+		err = fault.New(fault.Cancelled, "repeat the command to go on", "interrupted: %s %s, the others stay in the session", plural(r.Steps, "change"), done)
+	}
 	for i := range r.Conflicts {
 		fmt.Fprintln(e.stderr, e.line(&r.Conflicts[i]))
 	}
@@ -192,7 +195,7 @@ func (e *env) ask(in *bufio.Reader, question string) (string, error) {
 	select {
 	case l := <-got:
 		if l.err != nil && l.text == "" {
-			return "", fault.New(fault.Cancelled, "", "no answer")
+			return "", fault.New(fault.Cancelled, "answer on a terminal, or name what is meant", "no answer: standard input has ended")
 		}
 		return strings.ToLower(strings.TrimSpace(l.text)), nil
 	case <-e.ctx.Done():

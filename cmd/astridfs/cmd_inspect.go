@@ -38,7 +38,7 @@ func inspectCommand(e *env) *cli.Command {
 func (e *env) inspect(path string) error {
 	wasm, err := readBounded(path, maxInspect)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.NotFound, "", "no capsule %s", path)
+		return fault.New(fault.NotFound, "give the path of a .wasm or .capsule file", "no capsule %s", path)
 	}
 	if err != nil {
 		return fault.New(fault.NotRunnable, "", "capsule: %w", err)

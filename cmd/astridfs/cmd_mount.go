@@ -159,7 +159,7 @@ func (e *env) mountInBackground() error {
 	case errors.As(err, &exit) && exit.Exited():
 		return &codeError{exit.ExitCode()} // it has said why
 	case err == nil:
-		return fault.New(fault.Failed, "", "the mount ended as soon as it was there")
+		return fault.New(fault.Failed, "the session's log may have the reason", "the mount ended as soon as it was there")
 	}
 	return fault.New(fault.Failed, "the session's log may have the reason", "the process that serves the mount died: %w", err)
 }
@@ -196,20 +196,25 @@ func (e *env) mount(o mountOptions, ready *os.File) error {
 			"session %s is in use by %s", disk.File.Name, h)
 	}
 	if err != nil {
-		return err
+		return e.unmake(st, disk, made, err)
 	}
 	err = owner.Mount(session.MountOptions{
 		Mountpoint: point, View: o.view, Principal: o.principal, Grants: grants,
 		ReadOnly: o.readOnly, AllowOther: o.allowOther,
 	})
-	if err == nil {
-		err = e.serve(owner, disk, ready)
-	} else if made {
-		// What failed leaves nothing behind.
-		err = errors.Join(err, owner.Close(e.ctx), session.Remove(context.WithoutCancel(e.ctx), st, disk, session.RemoveOptions{Force: true}))
+	if err != nil {
+		return e.unmake(st, disk, made, errors.Join(err, owner.Close(e.ctx)))
+	}
+	return errors.Join(e.serve(owner, disk, ready), owner.Close(e.ctx))
+}
+
+// unmake removes a session that was made for what failed with err, which leaves
+// nothing behind.
+func (e *env) unmake(st *store.Store, disk *store.Session, made bool, err error) error {
+	if !made {
 		return err
 	}
-	return errors.Join(err, owner.Close(e.ctx))
+	return errors.Join(err, session.Remove(context.WithoutCancel(e.ctx), st, disk, session.RemoveOptions{Force: true}))
 }
 
 // serve says that the mount is there, goes to the background, and waits for its
@@ -240,7 +245,7 @@ func (e *env) printMounted(info session.Info) error {
 	if e.quiet {
 		return nil
 	}
-	_, err := fmt.Fprintf(e.stdout, "session %s: %s is mounted at %s\n", info.Name, info.Workspace, info.Mountpoint)
+	_, err := fmt.Fprintf(e.stdout, "session %s: %s is mounted at %s\n", info.Name, fault.Arg(string(info.Workspace)), fault.Arg(string(info.Mountpoint)))
 	return err
 }
 

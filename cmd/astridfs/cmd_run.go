@@ -232,7 +232,7 @@ func openCapsule(path string, req *session.RunRequest) (*os.File, error) {
 	f, err := os.Open(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fault.New(fault.NotFound, "", "no capsule %s", path)
+		return nil, fault.New(fault.NotFound, "give the path of a .wasm or .capsule file", "no capsule %s", path)
 	case err != nil:
 		return nil, fault.New(fault.NotRunnable, "", "capsule: %w", err)
 	}

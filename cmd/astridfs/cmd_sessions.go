@@ -128,11 +128,14 @@ func (e *env) listSessions() error {
 		fmt.Fprintln(tw, "NAME\tMODE\tWORKSPACE\tMOUNTED AT\tPID")
 	}
 	for _, i := range infos {
-		pid := ""
+		pid, mounted := "", ""
+		if i.Mountpoint != "" {
+			mounted = fault.Arg(string(i.Mountpoint))
+		}
 		if i.PID != 0 {
 			pid = fmt.Sprint(i.PID)
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", i.Name, i.Mode, oneLine(string(i.Workspace)), oneLine(string(i.Mountpoint)), pid)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", i.Name, i.Mode, fault.Arg(string(i.Workspace)), mounted, pid)
 	}
 	if err := tw.Flush(); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -69,7 +70,7 @@ func (e *env) unmount(what string, req session.UnmountRequest) error {
 	if e.quiet {
 		return nil
 	}
-	_, err = fmt.Fprintf(e.stdout, "unmounted %s\n", point)
+	_, err = fmt.Fprintf(e.stdout, "unmounted %s\n", fault.Arg(point))
 	return err
 }
 
@@ -90,6 +91,9 @@ func mountOf(st *store.Store, what string, dead []session.Recovered) (disk *stor
 	}
 	path, err := session.MountpointPath(what)
 	if err != nil {
+		if !strings.Contains(what, "/") {
+			return nil, "", fault.New(fault.Failed, "see what is mounted with: astridfs sessions list", "no session and no mountpoint %q", what)
+		}
 		return nil, "", err
 	}
 	for _, d := range dead {
@@ -107,7 +111,7 @@ func mountOf(st *store.Store, what string, dead []session.Recovered) (disk *stor
 	}
 	disk, err = st.Load(m.Name)
 	if err != nil || disk.File.ID != m.ID {
-		return nil, "", fault.New(fault.Failed, "give its state directory with --state-dir, or use: fusermount3 -u "+path,
+		return nil, "", fault.New(fault.Failed, "give its state directory with --state-dir, or use: fusermount3 -u "+fault.Arg(path),
 			"what is mounted at %s is session %s of another state directory than %s", path, m.Name, st.Dir())
 	}
 	return disk, path, nil

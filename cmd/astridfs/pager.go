@@ -41,9 +41,16 @@ func (e *env) paged(wanted bool, f func(io.Writer) error) error {
 		err = nil // the reader has seen enough
 	}
 	in.Close()
+	werr := cmd.Wait()
 	var exit *exec.ExitError
-	if werr := cmd.Wait(); err == nil && !errors.As(werr, &exit) {
-		err = werr
+	switch {
+	case err != nil:
+		return err
+	case !errors.As(werr, &exit):
+		return werr
+	case exit.ExitCode() == 126 || exit.ExitCode() == 127: // the shell's: it did not run
+		e.note("astridfs: the pager %q cannot be run; see PAGER", pager)
+		return f(e.stdout)
 	}
-	return err
+	return nil
 }

@@ -7,6 +7,8 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"syscall"
 )
 
 // Kind is why something failed. Each has one exit code.
@@ -41,10 +43,84 @@ func (e *Error) Error() string { return e.What }
 // Unwrap returns what the fault was made from.
 func (e *Error) Unwrap() error { return e.cause }
 
-// New makes a fault. format and args are those of fmt.Errorf.
+// New makes a fault. format and args are those of fmt.Errorf. What next leaves
+// empty, and that an error of kind Failed is one of permissions, is taken from
+// the errno that the fault was made from, if there is one.
 func New(kind Kind, next, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Kind: kind, What: err.Error(), Next: next, cause: errors.Unwrap(err)}
+	e := &Error{Kind: kind, What: err.Error(), Next: next, cause: err}
+	e.complete()
+	return e
+}
+
+// By has e wrap cause, whose text it does not repeat.
+func (e *Error) By(cause error) *Error {
+	e.cause = cause
+	return e
+}
+
+// complete takes from an errno what was not said.
+func (e *Error) complete() {
+	var errno syscall.Errno
+	if !errors.As(e.cause, &errno) {
+		return
+	}
+	if e.Kind == Failed && (errno == syscall.EACCES || errno == syscall.EPERM || errno == syscall.EROFS) {
+		e.Kind = Denied
+	}
+	if e.Next == "" {
+		e.Next = nexts[errno]
+	}
+}
+
+// nexts is what to do about errors that can come from anywhere.
+var nexts = map[syscall.Errno]string{
+	syscall.ENOSPC:       "make room on its filesystem, then repeat the command",
+	syscall.EDQUOT:       "make room within the disk quota, or have it raised, then repeat the command",
+	syscall.EACCES:       "see whose it is and what its mode is (ls -ld), and use it as that user or change the mode",
+	syscall.EPERM:        "see whose it is (ls -ld, lsattr -d), and use it as that user",
+	syscall.EROFS:        "mount its filesystem read-write, or use a directory of another",
+	syscall.EMFILE:       "raise the limit on open files: ulimit -n",
+	syscall.ENFILE:       "raise the system's limit on open files: sysctl fs.file-max",
+	syscall.ENOMEM:       "free memory, then repeat the command",
+	syscall.EIO:          "see whether the kernel reports a failing disk: dmesg",
+	syscall.ENAMETOOLONG: "use a shorter name",
+	syscall.ESTALE:       "repeat the command; what it names was replaced meanwhile",
+}
+
+// Arg returns a path as it is typed in a shell, on one line: bare where nothing
+// in it is special, and quoted otherwise.
+func Arg(path string) string {
+	plain := path != ""
+	control := false
+	for i := range len(path) {
+		c := path[i]
+		control = control || c < ' ' || c == 0x7f
+		plain = plain && (c >= 0x80 || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("/._-+,:@%=", c) >= 0)
+	}
+	switch {
+	case plain:
+		return path
+	case !control:
+		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	}
+	var b strings.Builder
+	b.WriteString("$'")
+	for i := range len(path) {
+		switch c := path[i]; {
+		case c == '\'' || c == '\\':
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		case c == '\n':
+			b.WriteString(`\n`)
+		case c < ' ' || c == 0x7f:
+			fmt.Fprintf(&b, `\x%02x`, c)
+		default:
+			b.WriteByte(c)
+		}
+	}
+	b.WriteByte('\'')
+	return b.String()
 }
 
 // Of returns the fault that err is or wraps, with the whole text of err. An
@@ -61,6 +137,7 @@ func Of(err error) *Error {
 	if errors.As(err, &e) {
 		f.Kind, f.Next = e.Kind, e.Next
 	}
+	f.complete()
 	return f
 }
 

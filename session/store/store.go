@@ -91,7 +91,7 @@ func (s *Store) checkOwner() error {
 	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
 		return fault.New(fault.Denied, next, "the state directory %s belongs to another user (uid %d)", s.dir, st.Uid)
 	case st.Mode&unix.S_IFMT == unix.S_IFDIR && st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0:
-		return fault.New(fault.Denied, "take that away: chmod go-w "+s.dir, "others can write to the state directory %s (mode %04o)", s.dir, st.Mode&0o7777)
+		return fault.New(fault.Denied, "take that away: chmod go-w "+fault.Arg(s.dir), "others can write to the state directory %s (mode %04o)", s.dir, st.Mode&0o7777)
 	}
 	return nil
 }
@@ -146,7 +146,7 @@ func (s *Store) Load(name string) (*Session, error) {
 	f, err := readFile(dir)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return nil, fault.New(fault.Failed, "see what there is with: astridfs sessions list",
-			"no session %q in %s: %w", name, s.dir, ErrUnknown)
+			"no session %q in %s", name, s.dir).By(ErrUnknown)
 	}
 	if err != nil {
 		return nil, err
