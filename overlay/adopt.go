@@ -188,10 +188,60 @@ func (fs *FS) adoptName(n, p *node, name string, f *found, seen uint64) bool {
 	p.ref()
 	n.addLinkLocked(link{parent: p, name: name, inUpper: f.inUpper})
 	n.nameless = false
-	if n.orphan >= 0 || n.dir == nil || n.dir == fs.parking {
+	lost := n.orphan >= 0 || n.dir == nil || n.dir == fs.parking
+	if !lost && !n.up {
+		_, err := n.statLocked()
+		lost = err == syscall.ESTALE // the host took the name away by which it was found
+	}
+	if lost {
 		fs.dropOrphanLocked(n)
 		n.dir, n.name, n.low = f.dir, f.name, f.low
 	}
+	return true
+}
+
+// relocate has the lower file n found by another of its names, after the host
+// took that away by which it was. It is false if there is none. The caller holds
+// a reference to n, and no lock but the gate.
+func (fs *FS) relocate(n *node) bool {
+	n.mu.RLock()
+	links := append([]link{n.link}, n.links...)
+	for _, l := range links {
+		if l.parent != nil {
+			l.parent.ref()
+		}
+	}
+	n.mu.RUnlock()
+	found := false
+	for _, l := range links {
+		if l.parent == nil {
+			continue
+		}
+		if !found {
+			l.parent.d.mu.RLock()
+			found = fs.relocateLocked(n, l.parent, l.name)
+			l.parent.d.mu.RUnlock()
+		}
+		fs.put(l.parent)
+	}
+	return found
+}
+
+// relocateLocked is relocate to name in p; p.d.mu is held, shared or not.
+func (fs *FS) relocateLocked(n, p *node, name string) bool {
+	if n.d != nil {
+		return false
+	}
+	f, err := fs.find(p, name)
+	if err != nil {
+		return false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.up || n.orphan >= 0 || f.id != n.real || n.findLinkLocked(p, name) == nil {
+		return false
+	}
+	n.dir, n.name, n.low = f.dir, f.name, f.low
 	return true
 }
 

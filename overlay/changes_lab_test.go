@@ -308,6 +308,7 @@ func (t tree) groups(names map[uint64][]string) {
 func (l *lab) view() tree {
 	l.t.Helper()
 	t, inos := tree{}, map[uint64][]string{}
+	counts := map[string]uint32{}
 	var walk func(path string)
 	walk = func(path string) {
 		for _, name := range l.list(path) {
@@ -338,6 +339,7 @@ func (l *lab) view() tree {
 			}
 			if !a.IsDir() {
 				inos[a.Ino] = append(inos[a.Ino], sub)
+				counts[sub] = a.Nlink
 			}
 			t[sub] = describe(&a, content, xattrs, true)
 			if a.IsDir() {
@@ -346,6 +348,15 @@ func (l *lab) view() tree {
 		}
 	}
 	walk("")
+	// Two files must never show one number: programs that copy trees would make
+	// them one file.
+	for _, names := range inos {
+		for _, name := range names {
+			if int(counts[name]) != len(names) {
+				l.t.Errorf("%q has %d names, and shows the number of %q", name, counts[name], names)
+			}
+		}
+	}
 	t.groups(inos)
 	return t
 }

@@ -176,11 +176,22 @@ func (fs *FS) nameBack(low *cover, fd int, shows bool) error {
 			return err
 		}
 	}
-	return fs.addNlink(fs.ly.links, countPrefix+idx, 'L')
+	if !shows && low.attr.Nlink == 2 {
+		err := at.Unlink(fs.ly.links, countPrefix+idx, 0) // it has one name then
+		if err == syscall.ENOENT {
+			err = nil
+		}
+		return err
+	}
+	err := fs.addNlink(fs.ly.links, countPrefix+idx, 'L')
+	if err == nil && shows {
+		err = fs.addNlink(fs.ly.links, countPrefix+idx, 'S')
+	}
+	return err
 }
 
 // addNlink adds one to the link count recorded in the work directory for a copy
-// (base 'U') or a lower file (base 'L'), if there is such a record.
+// (base 'U') or a lower file ('L', 'S'), if there is such a record.
 func (fs *FS) addNlink(dirfd int, name string, base byte) error {
 	var buf [markValueMax]byte
 	v, ok, err := fs.ly.get(dirfd, name, markNlink, buf[:])

@@ -13,8 +13,8 @@ type survey struct {
 	fileFrom  map[string]movedFile // moved files by where they are in the view
 	fileTo    map[lowerKey]string  // and by what they were
 	groups    map[at.Ident][]string
-	redirects []*object       // directories with a redirect, those above first
-	strangers map[uint64]bool // numbers that upper files show and that are those of lower files elsewhere
+	redirects []*object            // directories with a redirect, those above first
+	strangers map[uint64][]*object // upper files by the number that they show, where it is not that of what they cover
 }
 
 // movedFile is what a moved file was: a lower file, and the whiteout that is
@@ -38,7 +38,7 @@ func (c *cover) key() lowerKey { return lowerKey{c.in.layer, c.in.join(c.name)} 
 func (fs *FS) survey(ctx context.Context) (*survey, error) {
 	s := &survey{
 		dirs: make(map[lowerKey]*object), fileFrom: make(map[string]movedFile),
-		fileTo: make(map[lowerKey]string), groups: make(map[at.Ident][]string), strangers: make(map[uint64]bool),
+		fileTo: make(map[lowerKey]string), groups: make(map[at.Ident][]string), strangers: make(map[uint64][]*object),
 	}
 	root, err := fs.rootPlace()
 	if err != nil {
@@ -112,7 +112,7 @@ func (v *surveyor) object(ctx context.Context, p *place, o *object) error {
 		if err != nil || ino == 0 || o.low.exists() && ino == v.fs.devs.ino(o.low.id) {
 			return err
 		}
-		v.s.strangers[ino] = true
+		v.s.strangers[ino] = append(v.s.strangers[ino], o)
 		if o.low.exists() || !o.attr.IsRegular() {
 			return nil
 		}

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/astridfs/astridfs/vfs"
 	"github.com/astridfs/astridfs/vfs/at"
 )
 
@@ -62,7 +63,7 @@ func (c *commit) dropSome(p *place, files []*object) error {
 func (c *commit) dropFile(p *place, o *object) error {
 	err := keepTimes(p.upper, func(fd int) error {
 		return c.fs.alter(c.ctx, p.path, o.name, func() error {
-			if err := c.fs.unindex(fd, o.name); err != nil {
+			if err := c.fs.unindex(fd, o.name, c.fs.namesOf(&o.low)); err != nil {
 				return err
 			}
 			c.step("unindexed")
@@ -74,6 +75,26 @@ func (c *commit) dropFile(p *place, o *object) error {
 	}
 	c.step("dropped")
 	return c.note(baseRecord{kind: baseClear, path: o.path})
+}
+
+// namesOf tells, for unindex, how many names an upper file has in its layer, all
+// of which a commit gives to the workspace; unless the file that the workspace
+// has now, low, is a new one, or shows by all its names.
+func (fs *FS) namesOf(low *cover) func(string, *vfs.Attr) (int, error) {
+	return func(idx string, up *vfs.Attr) (names int, err error) {
+		names = -1
+		if !low.exists() {
+			return names, nil
+		}
+		err = low.location().use(func(fd int, name string) error {
+			a, id, err := at.Stat(fd, name)
+			if err == nil && a.Nlink > 1 && a.Nlink >= up.Nlink && fs.indexName(low.in, fd, name, &a, id) == idx {
+				names = int(up.Nlink) - 1
+			}
+			return err
+		})
+		return names, gone(err)
+	}
 }
 
 // dropWhites removes whiteouts that hide nothing any more.
@@ -208,10 +229,9 @@ func (fs *FS) alterLive(p *node, name string, c *node, fn func() error) (bool, e
 	}
 	p.d.version++
 	f, err := fs.find(p, name)
-	if err == nil && f.id != c.real && len(c.links) > 0 {
-		// The node's other names stand for what it was, or will be looked at.
+	if err == nil && fs.otherNodeLocked(c, &f) {
 		c.mu.Unlock()
-		fs.detach(p, name, c, false)
+		fs.detach(p, name, c, true)
 		return false, nil
 	}
 	if err == nil && f.attr.Type() == c.typ {

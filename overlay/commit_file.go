@@ -76,7 +76,7 @@ func (c *commit) keep(o *object) (bool, error) {
 	if err != nil || diff&Content != 0 {
 		return false, err
 	}
-	if c.survey.strangers[c.fs.devs.ino(o.low.id)] {
+	if len(c.survey.strangers[c.fs.devs.ino(o.low.id)]) > 0 {
 		return false, nil // its number is that of another file of the view
 	}
 	if o.low.attr.Nlink > 1 {
@@ -105,9 +105,18 @@ func (c *commit) isCopy(o *object) (own bool, err error) {
 	if c.base.made(o.path, o.low.id.Ino) {
 		return true, nil
 	}
+	return c.fs.isCopy(o)
+}
+
+// isCopy tells whether the upper file o is the copy of the lower one that it
+// covers.
+func (fs *FS) isCopy(o *object) (own bool, err error) {
+	if !o.low.exists() {
+		return false, nil
+	}
 	err = o.loc.use(func(fd int, name string) error {
-		ino, err := c.fs.ly.ino(fd, name)
-		own = ino != 0 && ino == c.fs.devs.ino(o.low.id)
+		ino, err := fs.ly.ino(fd, name)
+		own = ino != 0 && ino == fs.devs.ino(o.low.id)
 		return err
 	})
 	return own, err

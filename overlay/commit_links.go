@@ -312,7 +312,7 @@ func (c *commit) sameFile(low *cover) error {
 // keepNumber has the number of a lower file that goes, low in the directory fd,
 // not given to another one if an upper file shows it.
 func (c *commit) keepNumber(low *cover, fd int) {
-	if ino := c.fs.devs.ino(low.id); c.survey.strangers[ino] {
+	if ino := c.fs.devs.ino(low.id); len(c.survey.strangers[ino]) > 0 {
 		c.fs.inos.keep(c.fs, fd, low.name, ino)
 	}
 }

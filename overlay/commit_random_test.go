@@ -3,6 +3,8 @@ package overlay
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -249,7 +251,16 @@ func (t tree) timeless() tree {
 	return out
 }
 
+// randomRounds is how many seeds a random test runs with, n by default;
+// ASTRIDFS_RANDOM_ROUNDS sets another number.
 func randomRounds(t testing.TB, n int) int {
+	if s := os.Getenv("ASTRIDFS_RANDOM_ROUNDS"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
 	if testing.Short() {
 		return max(n/10, 1)
 	}

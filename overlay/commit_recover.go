@@ -82,7 +82,7 @@ func (fs *FS) finishDrop(r *baseRecord) error {
 		return err
 	}
 	err = keepTimes(p.upper, func(fd int) error {
-		if err := fs.unindex(fd, o.name); err != nil {
+		if err := fs.unindex(fd, o.name, fs.namesOf(&o.low)); err != nil {
 			return err
 		}
 		return at.Unlink(fd, o.name, 0)

@@ -88,20 +88,29 @@ func (fs *FS) copyUp(ctx context.Context, n *node, limit int64) error {
 // and returns that name with a reference to the directory; parent is nil for a
 // node without a name.
 func (fs *FS) copyUpParent(ctx context.Context, n *node) (link, error) {
-	n.mu.RLock()
-	l := n.link
-	if l.parent != nil {
-		l.parent.ref()
-	}
-	n.mu.RUnlock()
-	if l.parent == nil {
-		return l, nil
-	}
-	if err := fs.copyUp(ctx, l.parent, wholeFile); err != nil {
+	for {
+		n.mu.RLock()
+		l, others := n.link, len(n.links)
+		if l.parent != nil {
+			l.parent.ref()
+		}
+		n.mu.RUnlock()
+		if l.parent == nil {
+			return l, nil
+		}
+		err := fs.copyUp(ctx, l.parent, wholeFile)
+		if err == nil {
+			return l, nil
+		}
+		if err == syscall.ESTALE && others > 0 {
+			// The host removed that directory; the file has other names.
+			fs.detach(l.parent, l.name, n, false)
+			fs.put(l.parent)
+			continue
+		}
 		fs.put(l.parent)
 		return link{}, err
 	}
-	return l, nil
 }
 
 // copyUpAs is copyUp by way of the name in p, should n have several.
@@ -128,6 +137,9 @@ func (fs *FS) copyUpOnce(ctx context.Context, n *node, limit int64) error {
 		return err
 	}
 	w, err := fs.makeCopy(ctx, n, limit)
+	if err == syscall.ESTALE && fs.relocate(n) {
+		w, err = fs.makeCopy(ctx, n, limit)
+	}
 	for tries := 0; err == errTorn && tries < maxTorn; tries++ {
 		w, err = fs.makeCopy(ctx, n, limit)
 	}
@@ -166,7 +178,15 @@ func (fs *FS) publishCopy(n *node, l link, c *copied) (bool, error) {
 	defer p.d.mu.RUnlock()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if p.d.dead || n.findLinkLocked(p, l.name) == nil {
+	if n.findLinkLocked(p, l.name) == nil {
+		return false, nil
+	}
+	if here, err := fs.stillNameLocked(n, p, l.name, c); err != nil {
+		return false, err
+	} else if !here {
+		n.dropLinkLocked(p, l.name)
+		p.d.forgetKid(l.name, n)
+		fs.put(p) // not the last: the caller holds one
 		return false, nil
 	}
 	up := p.d.upper.Load()
@@ -229,17 +249,32 @@ func (fs *FS) publishCopy(n *node, l link, c *copied) (bool, error) {
 		}
 	default:
 		n.dir, n.name = up, l.name
-		if n.d == nil && c.attr.Nlink > 1 {
+		if n.d == nil && len(n.links) > 0 {
 			c.parted = n.partLocked()
 		}
 	}
 	return true, nil
 }
 
-// partLocked leaves n, the copy of one name of a lower file that could not be
-// marked as the copy of all of them, only its names in the upper layer, and
-// returns the others, whose parents the caller has to put. Those stand for the
-// lower file, and for other nodes, from now on. n.mu is held exclusively.
+// stillNameLocked tells whether name in p, a name of n, may be given to the copy
+// c. The host may have taken one of several names away, under which the copy
+// would appear as something new, and be missed under the others. p.d.mu is held,
+// and n.mu exclusively.
+func (fs *FS) stillNameLocked(n, p *node, name string, c *copied) (bool, error) {
+	if p.d.dead {
+		return false, nil
+	}
+	if len(n.links) == 0 {
+		return true, nil // by which it was just read
+	}
+	low, _, id, err := fs.lowerEntry(p, name)
+	return low != nil && id == c.id, err
+}
+
+// partLocked leaves n, the copy of a lower file that is not marked as the copy
+// of all of its names, only its names in the upper layer, and returns the
+// others, whose parents the caller has to put. Those stand for the lower file,
+// and for other nodes, from now on. n.mu is held exclusively.
 func (n *node) partLocked() (parted []link) {
 	n.idx, n.nlAdj = "", 0
 	var kept []link

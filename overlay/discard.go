@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/astridfs/astridfs/vfs"
 	"github.com/astridfs/astridfs/vfs/at"
 )
 
@@ -40,7 +41,7 @@ func (fs *FS) Discard(ctx context.Context, paths []string) (Report, error) {
 	if err := fs.nameIndexed(ctx, false); err != nil {
 		return Report{}, err
 	}
-	d := &discard{fs: fs, ctx: ctx, choice: choice{sel: sel, all: len(sel) == 0, exact: make(map[string]bool)}}
+	d := &discard{fs: fs, ctx: ctx, own: make(map[at.Ident]int), choice: choice{sel: sel, all: len(sel) == 0, exact: make(map[string]bool)}}
 	err = d.run()
 	return d.report, err
 }
@@ -57,6 +58,8 @@ type discard struct {
 	clear  []string // origins whose records go, with all below
 	shrunk []*place // upper directories that lost entries
 	told   [][2]string
+	own    map[at.Ident]int // how many names of an upper file cover the lower file that it is a copy of
+	bared  []cover          // what shows again
 }
 
 func (d *discard) run() error {
@@ -121,8 +124,8 @@ func (d *discard) close() error {
 	}
 	for again := true; again; {
 		again = false
-		for _, names := range d.survey.groups {
-			more, err := d.together(names)
+		for id, names := range d.survey.groups {
+			more, err := d.together(id, names)
 			if err != nil {
 				return err
 			}
@@ -150,7 +153,7 @@ func (d *discard) close() error {
 // together returns the names of an upper file that go because another one does:
 // as a copy of a lower file it stands for all its names, and none of them can
 // show the lower file alone.
-func (d *discard) together(names []string) ([]string, error) {
+func (d *discard) together(id at.Ident, names []string) ([]string, error) {
 	var own []string
 	given := false
 	for _, path := range names {
@@ -161,19 +164,16 @@ func (d *discard) together(names []string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		var ino uint64
-		err = o.loc.use(func(fd int, name string) (err error) {
-			ino, err = d.fs.ly.ino(fd, name)
-			return err
-		})
+		copied, err := d.fs.isCopy(o)
 		if err != nil {
 			return nil, err
 		}
-		if o.low.exists() && ino == d.fs.devs.ino(o.low.id) {
+		if copied {
 			own = append(own, path)
 			given = given || d.choice.has(path)
 		}
 	}
+	d.own[id] = len(own)
 	if !given {
 		return nil, nil
 	}
@@ -200,6 +200,9 @@ func (d *discard) take() error {
 		if err := errors.Join(clearDir(d.fs.ly.index), clearDir(d.fs.ly.links)); err != nil {
 			return err
 		}
+	}
+	if err := d.renumber(); err != nil {
+		return err
 	}
 	if err := d.prune(); err != nil {
 		return err
@@ -229,6 +232,13 @@ func (d *discard) root(path string, pass int, moved bool) error {
 		return err
 	}
 	d.shrunk = append(d.shrunk, p)
+	if !p.hidden {
+		low, err := d.fs.cover(p.lowers, o.name)
+		if err != nil {
+			return err
+		}
+		d.bared = append(d.bared, low)
+	}
 	d.told = append(d.told, [2]string{p.path, o.name})
 	d.clear = append(d.clear, o.origin)
 	if natural := joinPath(p.origin, o.name); natural != o.origin {
@@ -313,11 +323,24 @@ func (d *discard) unindexBelow(p *place, o *object) error {
 	if !d.fs.hard.used.Load() {
 		return nil
 	}
-	switch {
-	case o.white:
+	if o.white {
 		return d.shows(&o.low)
-	case !o.attr.IsDir():
-		return o.loc.use(func(fd int, name string) error { return d.fs.unindex(fd, name) })
+	}
+	if !o.attr.IsDir() {
+		copied, err := d.unindexFile(o)
+		if err == nil && !copied {
+			err = d.shows(&o.low)
+		}
+		return err
+	}
+	if o.renamed || !o.low.isDir() {
+		low, err := d.fs.cover(p.lowers, o.name)
+		if err == nil {
+			err = d.shows(&low)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	in := p.enter(o)
 	names, err := in.names()
@@ -355,6 +378,25 @@ func (d *discard) unindexBelow(p *place, o *object) error {
 	return nil
 }
 
+// unindexFile has the upper file o stand for the lower file that it is a copy of
+// no more, unless other names of it, which stay, still do. copied tells whether
+// it is the copy of what it covers.
+func (d *discard) unindexFile(o *object) (copied bool, err error) {
+	own := d.own[o.id]
+	copied, err = d.fs.isCopy(o)
+	if err != nil || !copied && own > 0 {
+		return copied, err
+	}
+	return copied, o.loc.use(func(fd int, name string) error {
+		return d.fs.unindex(fd, name, func(string, *vfs.Attr) (int, error) {
+			if d.choice.all || copied && own >= int(o.low.attr.Nlink) {
+				return -1, nil // nothing stays hidden
+			}
+			return own, nil
+		})
+	})
+}
+
 // shows notes that a lower entry, with all below, was hidden and will show.
 func (d *discard) shows(low *cover) error {
 	one := func(f *cover) error {
@@ -363,13 +405,79 @@ func (d *discard) shows(low *cover) error {
 		}
 		return f.location().use(func(fd int, _ string) error { return d.fs.nameBack(f, fd, true) })
 	}
-	if !low.exists() {
-		return nil
+	if !low.exists() || low.isDir() && d.survey.movedTo(low) != "" {
+		return nil // or it shows elsewhere already
 	}
 	if !low.isDir() {
 		return one(low)
 	}
-	return d.fs.lowerTree(d.ctx, low, func(_ string, sub *cover) error { return one(sub) })
+	return d.fs.lowerTree(d.ctx, low, func(_ string, sub *cover) error {
+		if sub.isDir() && d.survey.movedTo(sub) != "" {
+			return errSkip
+		}
+		return one(sub)
+	})
+}
+
+// renumber has upper files that show the number of a lower file which shows
+// itself again, as what was once exchanged with it, show their own: two files of
+// one number are one file to the programs that copy trees.
+func (d *discard) renumber() error {
+	if d.choice.all || len(d.survey.strangers) == 0 {
+		return nil
+	}
+	s, err := d.fs.survey(d.ctx)
+	if err != nil || len(s.strangers) == 0 {
+		return err
+	}
+	one := func(low *cover) error {
+		strangers := s.strangers[d.fs.devs.ino(low.id)]
+		if low.isDir() || len(strangers) == 0 {
+			return nil
+		}
+		var x indexed
+		if low.attr.Nlink > 1 {
+			err := low.location().use(func(fd int, name string) (err error) {
+				x, err = d.fs.findIndexed(low.in, fd, name, &low.attr, low.id)
+				return err
+			})
+			if err != nil || x.up {
+				return err // its copy shows
+			}
+		}
+		for _, o := range strangers {
+			if err := d.fs.ownNumber(o); err != nil {
+				return pathError(o.path, err)
+			}
+		}
+		return nil
+	}
+	for i := range d.bared {
+		low := &d.bared[i]
+		if !low.exists() {
+			continue
+		}
+		err := one(low)
+		if err == nil && low.isDir() {
+			err = d.fs.lowerTree(d.ctx, low, func(_ string, sub *cover) error { return one(sub) })
+		}
+		if err != nil && !vanished(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownNumber has an upper file show its own number and be the copy of nothing.
+func (fs *FS) ownNumber(o *object) error {
+	return o.loc.use(func(fd int, name string) error {
+		for _, mark := range []string{markIndex, markOrigin, markNlink, markIno} {
+			if err := fs.ly.remove(fd, name, mark); err != nil {
+				return gone(err)
+			}
+		}
+		return nil
+	})
 }
 
 // prune removes upper directories that hold nothing and differ from the lower

@@ -1,8 +1,11 @@
 package overlay
 
 import (
+	"errors"
 	"strings"
 	"testing"
+
+	"github.com/astridfs/astridfs/vfs"
 )
 
 func (l *lab) discard(paths ...string) Report {
@@ -125,4 +128,65 @@ func TestDiscardSome(t *testing.T) {
 	host := hostTree(t, l.host())
 	l.discard()
 	l.discarded(host)
+}
+
+// TestDiscardNumbers: no two files show one inode number when one of them shows
+// its lower file again, and files of several names count those that show. The
+// view checks both.
+func TestDiscardNumbers(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		do      func(l *lab) error
+		discard string
+	}{
+		{"exchanged", func(l *lab) error { return l.rename("a", "b", vfs.Exchange) }, "a"},
+		{"moved, with a further name", func(l *lab) error { return errors.Join(l.mv("a", "m"), l.link("m", "n")) }, "a"},
+		{"exchanged with one of several names", func(l *lab) error {
+			return errors.Join(l.rename("a", "h1", vfs.Exchange), l.write("d/h2", "changed"))
+		}, "h1"},
+		{"a name hidden by a directory", func(l *lab) error { return l.rename("h1", "d", vfs.Exchange) }, "h1"},
+		{"all names removed", func(l *lab) error { return errors.Join(l.write("h1", "changed"), l.rm("h1"), l.rmAll("d")) }, "h1"},
+		{"all names removed, unchanged", func(l *lab) error { return errors.Join(l.rm("h1"), l.rmAll("d")) }, "h1"},
+		{"one removed, one changed", func(l *lab) error { return errors.Join(l.write("h1", "changed"), l.rm("d/h2")) }, "h1"},
+		{"one replaced in a renamed directory", func(l *lab) error {
+			return errors.Join(l.mv("d", "e"), l.chmod("h1", 0o600), l.mv("a", "h1"))
+		}, "e"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := newLab(t).seed("a=1", "b=2", "h1=3", "d/", "d/h2==h1").open()
+			l.view()
+			l.must(c.do(l))
+			l.view()
+			l.discard(c.discard)
+			want := l.view()
+			l.reopen()
+			if d := diffTrees(want, l.view()); d != "" {
+				t.Errorf("it differs after reopening\n%s", d)
+			}
+			host := hostTree(t, l.host())
+			l.discard()
+			l.discarded(host)
+		})
+	}
+}
+
+// TestDiscardJoinsNames: names that stand for one lower file again are one node,
+// so that a change by one shows under the other.
+func TestDiscardJoinsNames(t *testing.T) {
+	l := newLab(t).seed("h1=1", "h2==h1", "x=2").open()
+	l.must(l.mv("x", "h1"))
+	for _, p := range []string{"h1", "h2"} {
+		l.must(l.parent(p, func(dir vfs.NodeID, name string) error {
+			e, err := l.fs.Lookup(l.ctx, dir, name)
+			if err == nil {
+				t.Cleanup(func() { l.fs.Forget(e.Node, 1) })
+			}
+			return err
+		}))
+	}
+	l.discard()
+	l.must(l.write("h2", "changed"))
+	if got, err := l.read("h1"); got != "changed" || err != nil {
+		t.Errorf("h1 holds %q, %v", got, err)
+	}
 }

@@ -211,3 +211,39 @@ func TestAfterCommit(t *testing.T) {
 	}
 	b.ok(h.Close())
 }
+
+// TestHostRemovesName: the host removes one name of a lower file, or the
+// directory that it is in; under the other it stays what it is.
+func TestHostRemovesName(t *testing.T) {
+	for _, gone := range []string{"d/a", "d"} {
+		for _, first := range []string{"d/a", "h"} {
+			t.Run(gone+" after "+first, func(t *testing.T) {
+				b := newBed(t, func(dir string) {
+					put(t, dir+"/d/a", "lower")
+					if err := os.Link(dir+"/d/a", dir+"/h"); err != nil {
+						t.Fatal(err)
+					}
+				})
+				e, err := b.Lookup(bg, lookup(t, b, vfs.RootID, "d"), "a")
+				if first == "h" {
+					e, err = b.Lookup(bg, vfs.RootID, "h")
+				}
+				b.ok(err)
+				b.contents("h", "lower")
+				b.contents("d/a", "lower")
+				early, err := b.Open(bg, e.Node, unix.O_RDWR)
+				b.ok(err)
+				defer early.Close()
+				b.ok(os.RemoveAll(b.lower(gone)))
+				b.contents("h", "lower")
+				b.ok(write("h", "LOWER")(b.view))
+				b.contents("h", "LOWER")
+				_, err = early.WriteAt(bg, []byte("early"), 0)
+				b.ok(err)
+				b.contents("h", "early")
+				b.reopen()
+				b.contents("h", "early")
+			})
+		}
+	}
+}

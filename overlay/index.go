@@ -25,8 +25,8 @@ import (
 // UUID, a name of ours made of inode number and birth time stands in Work/links
 // instead.
 //
-// Work/links also holds, for a lower file that was not copied up, how many of
-// its names the upper layer has removed.
+// Work/links also holds, for a lower file that was not copied up or is no more,
+// how many of its names the upper layer hides ('L'), or does not hide ('S').
 type hardLinks struct {
 	used  atomic.Bool // there are, or were, entries
 	index *at.Dir
@@ -211,7 +211,8 @@ func (fs *FS) findIndexed(l *ldir, dirfd int, name string, a *vfs.Attr, id at.Id
 
 // readNlink returns by how much the link count shown differs from the upper
 // inode's. The mark is the kernel's: 'U' and the difference to the upper
-// inode's count, or 'L' and the difference to the lower inode's.
+// inode's count, or 'L' and the difference to the lower inode's; or, in
+// Work/links, 'S' and the count itself.
 func (fs *FS) readNlink(dirfd int, name string, upper, lower uint32) (int32, error) {
 	var buf [markValueMax]byte
 	n, err := fs.ly.getXattr(dirfd, name, markNlink, buf[:])
@@ -233,6 +234,8 @@ func (fs *FS) readNlink(dirfd int, name string, upper, lower uint32) (int32, err
 		return int32(d), nil
 	case v[0] == 'L':
 		return int32(lower) + int32(d) - int32(upper), nil
+	case v[0] == 'S':
+		return int32(d) - int32(upper), nil
 	}
 	return -1, nil
 }
@@ -248,14 +251,20 @@ func (fs *FS) setNlinkLocked(n *node) error {
 	if n.up {
 		return fs.ly.set(fs.homeFD(n.idx), n.idx, markNlink, nlinkMark('U', n.nlAdj))
 	}
+	return fs.countNames(n.idx, 'L', n.nlAdj)
+}
+
+// countNames records for the lower file whose index name is idx how many of its
+// names show: n less than it has (base 'L'), or n ('S').
+func (fs *FS) countNames(idx string, base byte, n int32) error {
 	fs.hard.used.Store(true)
-	name := countPrefix + n.idx
+	name := countPrefix + idx
 	fd, err := at.Open(fs.ly.links, name, unix.O_CREAT|unix.O_RDONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	unix.Close(fd)
-	return fs.ly.set(fs.ly.links, name, markNlink, nlinkMark('L', n.nlAdj))
+	return fs.ly.set(fs.ly.links, name, markNlink, nlinkMark(base, n))
 }
 
 // indexOf returns the index name that an upper file is marked with, or "". The
@@ -313,7 +322,11 @@ func (fs *FS) linkUpLocked(n *node, dirfd int, name string) error {
 // dirfd is one name of that copy, and nothing happens for any other file. A
 // discard or commit calls it before it removes that name from the upper layer,
 // or else the other names, and this one again, would still mean the copy.
-func (fs *FS) unindex(dirfd int, name string) error {
+//
+// From here on the lower file shows again, under as many of the names that the
+// upper layer has as own tells, given what the index has, which counts with
+// names outside of the layer. Negative: it is not known to be there any more.
+func (fs *FS) unindex(dirfd int, name string, own func(idx string, up *vfs.Attr) (int, error)) error {
 	idx, err := fs.indexOf(dirfd, name)
 	if err != nil || idx == "" {
 		return err
@@ -322,12 +335,28 @@ func (fs *FS) unindex(dirfd int, name string) error {
 	if err != nil {
 		return err
 	}
-	_, got, err := at.Stat(fs.homeFD(idx), idx)
+	home := fs.homeFD(idx)
+	up, got, err := at.Stat(home, idx)
 	if err == syscall.ENOENT || err == nil && got != want {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return at.Unlink(fs.homeFD(idx), idx, 0)
+	k, err := own(idx, &up)
+	if err != nil {
+		return err
+	}
+	if k >= 0 {
+		adj, err := fs.readNlink(home, idx, up.Nlink, up.Nlink)
+		if err != nil {
+			return err
+		}
+		// The index's own link apart, adj is the number of names that are not in
+		// the upper layer and show.
+		if err := fs.countNames(idx, 'S', int32(k)+max(adj+1, 0)); err != nil {
+			return err
+		}
+	}
+	return at.Unlink(home, idx, 0)
 }

@@ -91,6 +91,9 @@ func (fs *FS) lookupLocked(p *node, name string) (*node, vfs.Attr, error) {
 	for range 100 {
 		if c := p.d.kid(name); c != nil {
 			a, err := fs.revalidate(c)
+			if err == syscall.ESTALE && fs.relocateLocked(c, p, name) {
+				a, err = fs.revalidate(c)
+			}
 			if err == nil {
 				if err = fs.checkMerge(p, name, c); err == nil {
 					return c, a, nil
@@ -176,10 +179,13 @@ func (fs *FS) revalidate(c *node) (vfs.Attr, error) {
 	return a, nil
 }
 
-// detach takes name of p away from c. stale says that the host did it.
+// detach takes name of p away from c. stale says that the host did it, or a
+// commit or discard. No lock of c, or of what is below it, is held but that of
+// its entries.
 func (fs *FS) detach(p *node, name string, c *node, stale bool) {
 	c.mu.Lock()
 	had := c.dropLinkLocked(p, name)
+	lost := c.link.parent == nil && stale
 	if c.link.parent == nil {
 		c.nameless = true
 		c.stale = c.stale || stale
@@ -193,6 +199,27 @@ func (fs *FS) detach(p *node, name string, c *node, stale bool) {
 	p.d.forgetKid(name, c)
 	if had {
 		fs.put(p)
+	}
+	if lost && c.d != nil {
+		fs.strand(c)
+	}
+}
+
+// strand takes the names away of all that is known to be in the directory n,
+// which is none of the view any more: a file that has another name elsewhere is
+// not to be looked for there.
+func (fs *FS) strand(n *node) {
+	n.d.kmu.Lock()
+	kids := make(map[string]*node, len(n.d.kids))
+	for name, c := range n.d.kids {
+		if c.tryRef() {
+			kids[name] = c
+		}
+	}
+	n.d.kmu.Unlock()
+	for name, c := range kids {
+		fs.detach(n, name, c, true)
+		fs.put(c)
 	}
 }
 

@@ -115,14 +115,14 @@ func (fs *FS) refreshEntry(p *node, name string, c *node) (bool, error) {
 	defer lockDirs(p, c)()
 	p.d.version++
 	f, err := fs.find(p, name)
-	c.mu.RLock()
-	other := c.real != f.id && len(c.links) > 0
-	c.mu.RUnlock()
-	if err == nil && other {
-		// One of several names of the file is another file now; the last one
-		// that is left keeps the node.
-		fs.detach(p, name, c, false)
-		return false, nil
+	if err == nil {
+		c.mu.RLock()
+		other := fs.otherNodeLocked(c, &f)
+		c.mu.RUnlock()
+		if other {
+			fs.detach(p, name, c, true)
+			return false, nil
+		}
 	}
 	if err == nil && f.attr.Type() == c.typ {
 		fs.rebind(p, name, c, &f)
@@ -136,6 +136,25 @@ func (fs *FS) refreshEntry(p *node, name string, c *node) (bool, error) {
 	}
 	fs.detach(p, name, c, true)
 	return false, nil
+}
+
+// otherNodeLocked tells whether what was found under a name of c, which another
+// file is behind, is to be looked up anew: because c has further names, of which
+// the last one that is left keeps it, or because another node stands for the
+// file already, under other names of it. c.mu is held.
+func (fs *FS) otherNodeLocked(c *node, f *found) bool {
+	if c.real == f.id {
+		return false
+	}
+	if len(c.links) > 0 {
+		return true
+	}
+	if !f.linked() {
+		return false
+	}
+	o := fs.nodes.byIdent(f.id)
+	defer fs.put(o)
+	return o != nil && o != c
 }
 
 // remerge brings the directory that name in p stands for up to date, after the

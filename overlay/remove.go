@@ -254,7 +254,10 @@ func (fs *FS) lostNameLocked(n *node, p *node, name string, inUpper bool, nlink 
 	switch {
 	case n.up && n.idx != "":
 		if nlink <= 1 {
-			err = at.Unlink(fs.homeFD(n.idx), n.idx, 0)
+			// A discard may bring names of the lower file back.
+			if err = fs.countNames(n.idx, 'S', 0); err == nil {
+				err = at.Unlink(fs.homeFD(n.idx), n.idx, 0)
+			}
 			n.idx = ""
 			if n.orphan < 0 && !v.moved {
 				fs.lostSightLocked(n)
@@ -263,8 +266,8 @@ func (fs *FS) lostNameLocked(n *node, p *node, name string, inUpper bool, nlink 
 			n.nlAdj--
 			err = fs.setNlinkLocked(n)
 		}
-	case !n.up && nlink > 1:
-		err = fs.countRemovedLocked(n)
+	case !n.up && (nlink > 1 || n.nlAdj < 0):
+		err = fs.countRemovedLocked(n) // the last one too: a discard may bring some back
 	}
 	return err
 }
