@@ -168,7 +168,7 @@ func javaScript(t *testing.T, capsule string) {
 	}
 	record := b.run("audit", "show", "--json", "--session", b.session, "--op", "publish")
 	if err := json.Unmarshal([]byte(record), &published); err != nil || len(published.Records) != calls ||
-		published.Records[0].Actor.Capsule != "tools" || published.Records[0].To != "tool.v1.execute.read.result" {
+		published.Records[0].Actor.Capsule != strings.TrimSuffix(filepath.Base(capsule), ".capsule") || published.Records[0].To != "tool.v1.execute.read.result" {
 		t.Errorf("published, on record: %s, %v", record, err)
 	}
 	if status := sh(t, b.ws, "ls docs/wide.txt && grep -rqF 'func Sort(' sort && test ! -e made && echo untouched"); !strings.HasSuffix(status, "untouched\n") {
