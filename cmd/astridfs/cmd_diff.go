@@ -2,8 +2,12 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -59,7 +63,11 @@ owners, times, special files) is in status.
 				}
 				plain := c.Bool("patch")
 				return e.paged(!plain, func(w io.Writer) error {
-					return e.diffPatch(w, conn, req, colourful(e.stdout) && !plain)
+					if plain || !isTerminal(e.stdout) {
+						return conn.Diff(e.ctx, req, patchSink{w})
+					}
+					screen := &screenWriter{w: w, colour: colourful(e.stdout)}
+					return errors.Join(conn.Diff(e.ctx, req, patchSink{screen}), screen.flush())
 				})
 			})
 		},
@@ -70,17 +78,6 @@ owners, times, special files) is in status.
 type patchSink struct{ io.Writer }
 
 func (patchSink) File(session.DiffFile) error { return nil }
-
-func (e *env) diffPatch(w io.Writer, conn session.Conn, req session.DiffRequest, colour bool) error {
-	if !colour {
-		return conn.Diff(e.ctx, req, patchSink{w})
-	}
-	c := &colourWriter{w: w}
-	if err := conn.Diff(e.ctx, req, patchSink{c}); err != nil {
-		return err
-	}
-	return c.flush()
-}
 
 type statSink struct {
 	io.Writer
@@ -135,14 +132,17 @@ func (e *env) diffJSON(ch *chosen, conn session.Conn, req session.DiffRequest) e
 	return doc.end(conn.Diff(e.ctx, req, &fileSink{doc: doc}))
 }
 
-// colourWriter colours the lines of a patch.
-type colourWriter struct {
-	w    io.Writer
-	line []byte // an incomplete line
-	out  bytes.Buffer
+// screenWriter makes a patch fit for a terminal: it colours the lines, and shows
+// what would do something there instead of sending it, for the contents of files
+// are a capsule's: control characters, and those that turn the direction of text.
+type screenWriter struct {
+	w      io.Writer
+	colour bool
+	line   []byte // an incomplete line
+	out    bytes.Buffer
 }
 
-func (c *colourWriter) Write(p []byte) (int, error) {
+func (c *screenWriter) Write(p []byte) (int, error) {
 	n := len(p)
 	for {
 		i := bytes.IndexByte(p, '\n')
@@ -158,7 +158,7 @@ func (c *colourWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (c *colourWriter) flush() error {
+func (c *screenWriter) flush() error {
 	if len(c.line) > 0 {
 		c.print(c.line)
 	}
@@ -166,11 +166,11 @@ func (c *colourWriter) flush() error {
 	return err
 }
 
-// print adds a line in the colour of what it begins with. Control characters
-// of a file's contents are shown and not sent to the terminal.
-func (c *colourWriter) print(line []byte) {
+// print adds a line in the colour of what it begins with.
+func (c *screenWriter) print(line []byte) {
 	colour := ""
 	switch {
+	case !c.colour:
 	case bytes.HasPrefix(line, []byte("+++")), bytes.HasPrefix(line, []byte("---")),
 		bytes.HasPrefix(line, []byte("diff ")), bytes.HasPrefix(line, []byte("index ")):
 		colour = bold
@@ -182,12 +182,21 @@ func (c *colourWriter) print(line []byte) {
 		colour = cyan
 	}
 	c.out.WriteString(colour)
-	for _, b := range line {
-		if b < ' ' && b != '\t' || b == 0x7f {
-			c.out.WriteByte('^')
-			b ^= 0x40
+	for len(line) > 0 {
+		r, n := utf8.DecodeRune(line)
+		switch b := line[0]; {
+		case r == '\t':
+			c.out.WriteByte(b)
+		case r < 0x80 && unicode.IsControl(r):
+			c.out.Write([]byte{'^', b ^ 0x40})
+		case r == utf8.RuneError && n == 1 && b < 0xa0: // a control character of an 8-bit terminal
+			fmt.Fprintf(&c.out, "<%02X>", b)
+		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r):
+			fmt.Fprintf(&c.out, "<U+%04X>", r)
+		default:
+			c.out.Write(line[:n])
 		}
-		c.out.WriteByte(b)
+		line = line[n:]
 	}
 	if colour != "" {
 		c.out.WriteString(plain)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/astridfs/astridfs/overlay/diff"
 	"github.com/astridfs/astridfs/session"
@@ -122,7 +123,25 @@ func marshal(v any) ([]byte, error) {
 	if err := enc.Encode(v); err != nil {
 		return nil, err
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return noControls(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), nil
+}
+
+// noControls writes the control characters that JSON may have in a string, those
+// from U+007F to U+009F, as escapes, so that none reaches a terminal.
+func noControls(doc []byte) []byte {
+	is := func(r rune) bool { return 0x7f <= r && r <= 0x9f }
+	if bytes.IndexFunc(doc, is) < 0 {
+		return doc
+	}
+	var out []byte
+	for _, r := range string(doc) {
+		if is(r) {
+			out = fmt.Appendf(out, `\u%04x`, r)
+		} else {
+			out = utf8.AppendRune(out, r)
+		}
+	}
+	return out
 }
 
 // brief is what documents say of the session that they are about.
