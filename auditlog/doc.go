@@ -16,7 +16,8 @@
 //
 // A record that must be durable (a denial) is on stable storage before [Log.Append]
 // returns; several waiting ones share one sync. The others are written in groups
-// shortly after. When writing fails, every later Append answers the error, so
+// shortly after. With each sync the file is looked at: one that was taken away or
+// cut meanwhile is a failure to write like any other. When writing fails, every later Append answers the error, so
 // that nothing goes on unrecorded.
 //
 // A crash can leave a torn last line, which the next [Open] cuts off and which

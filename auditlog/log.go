@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -64,8 +65,9 @@ type Log struct {
 
 	// Of the writer goroutine alone.
 	file       *os.File
-	size       int64 // of the whole lines in file
-	reserved   int64 // up to where file has its blocks; -1: it can't have any in advance
+	first      uint64 // Seq of the first record that this process writes to file
+	size       int64  // of the whole lines in file
+	reserved   int64  // up to where file has its blocks; -1: it can't have any in advance
 	prev       Hash
 	last       uint64 // Seq of the last record in buf, or in file where buf is empty
 	head       *head  // still to be written to the head file; nil if that is up to date
@@ -137,7 +139,7 @@ func (l *Log) start() error {
 	if err != nil {
 		return fmt.Errorf("audit log: %w", err)
 	}
-	l.size, l.prev, l.lastCheck = st.Size(), last.hash, l.opt.Now()
+	l.size, l.first, l.prev, l.lastCheck = st.Size(), last.seq+1, last.hash, l.opt.Now()
 	l.nextSeq, l.written, l.synced, l.last = last.seq+1, last.seq, last.seq, last.seq
 	go l.write()
 	r := Record{Op: OpStart, Outcome: Allowed, Key: hex.EncodeToString(pub), Actor: self()}
@@ -295,7 +297,7 @@ func (l *Log) write() {
 		if err == nil && due {
 			err = l.checkpoint()
 		} else if err == nil && urgent {
-			err = l.file.Sync()
+			err = l.sync()
 		}
 		synced := err == nil && (due || urgent)
 
@@ -456,6 +458,33 @@ func (l *Log) updateHead() error {
 	return err
 }
 
+// sync returns when what was written is on stable storage, in the file of that
+// name: what is written to one that somebody took away, or cuts, is on no record.
+//
+// Errors: *BrokenError.
+func (l *Log) sync() error {
+	if err := l.file.Sync(); err != nil {
+		return err
+	}
+	own, err := l.file.Stat()
+	if err != nil {
+		return err
+	}
+	name := filepath.Base(l.file.Name())
+	named, err := os.Lstat(l.file.Name())
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && !os.SameFile(own, named):
+		return &BrokenError{File: name, Seq: l.first, Kind: Truncated, Why: "the file was taken away while it was being written"}
+	case err != nil:
+		return err
+	case own.Size() < l.size:
+		return &BrokenError{File: name, Seq: l.first, Kind: Truncated, Why: "the file was cut while it was being written"}
+	case own.Size() > l.size:
+		return &BrokenError{File: name, Seq: l.first, Kind: Changed, Why: "something else writes to the file"}
+	}
+	return nil
+}
+
 // rotate begins the file whose first record is first.
 func (l *Log) rotate(first uint64) error {
 	f, err := os.OpenFile(l.path(fileName(first)), os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o600)
@@ -470,6 +499,6 @@ func (l *Log) rotate(first uint64) error {
 		return err
 	}
 	old, size := l.file, l.size
-	l.file, l.size, l.reserved = f, 0, min(l.reserved, 0)
+	l.file, l.first, l.size, l.reserved = f, first, 0, min(l.reserved, 0)
 	return errors.Join(old.Truncate(size), old.Close()) // gives back what is reserved
 }

@@ -354,6 +354,49 @@ func TestUnwritableLogStopsEverything(t *testing.T) {
 	}
 }
 
+// TestTamperedWhileOpen: what is done to the file of an open log is noticed by
+// the next record that is made durable, which nothing goes on after.
+func TestTamperedWhileOpen(t *testing.T) {
+	for name, c := range map[string]struct {
+		tamper func(path string) error
+		kind   Damage
+	}{
+		"removed":  {os.Remove, Truncated},
+		"renamed":  {func(path string) error { return os.Rename(path, path+".old") }, Truncated},
+		"replaced": {func(path string) error { return errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600)) }, Truncated},
+		"cut":      {func(path string) error { return os.Truncate(path, 10) }, Truncated},
+		"longer": {func(path string) error {
+			st, err := os.Stat(path)
+			return errors.Join(err, os.Truncate(path, st.Size()+1))
+		}, Changed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			l, err := Open(dir, Options{Session: "s"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := Record{Op: "open", Outcome: Denied}
+			if err := l.Append(r, true); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.tamper(filepath.Join(dir, fileName(1))); err != nil {
+				t.Fatal(err)
+			}
+			var broken *BrokenError
+			if err := l.Append(r, true); !errors.As(err, &broken) || broken.Kind != c.kind || broken.Seq != 1 {
+				t.Errorf("a durable record: %v", err)
+			}
+			if err := l.Append(r, false); !errors.As(err, &broken) || !errors.As(l.Err(), &broken) {
+				t.Errorf("the next one: %v", err)
+			}
+			if err := l.Close(); !errors.As(err, &broken) {
+				t.Errorf("closing it: %v", err)
+			}
+		})
+	}
+}
+
 func TestKeyReadableByOthersIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	fill(t, dir, 1, 0)
