@@ -80,7 +80,7 @@ func TestScout(t *testing.T) {
 		}
 		return res.Hook.Action, *res.Hook.Data
 	}
-	const found = "a.go:2:// old name\nsub/b.go:1:package b // old name, old name\n2 lines match\n"
+	const found = "a.go:2:// old name\nsub/b.go:1:package b // old name, old name\n2 lines found\n"
 	if out, code := run("grep", "old name", ".", "*.go"); out != found || code != 0 {
 		t.Errorf("%d: %q", code, out)
 	}

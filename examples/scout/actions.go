@@ -46,7 +46,7 @@ func grep(r request) (string, error) {
 		}
 		return nil
 	})
-	fmt.Fprintf(&out, "%d lines match\n", found)
+	fmt.Fprintf(&out, "%s found\n", count(found, "line"))
 	return out.String() + notes, err
 }
 
@@ -75,7 +75,7 @@ func replace(r request) (string, error) {
 		files, places = files+1, places+n
 		return nil
 	})
-	fmt.Fprintf(&out, "%d places in %d files changed\n", places, files)
+	fmt.Fprintf(&out, "%s in %s changed\n", count(places, "place"), count(files, "file"))
 	return out.String() + notes, err
 }
 
@@ -142,4 +142,12 @@ func report(r request) (string, error) {
 		return notes, err
 	}
 	return fmt.Sprintf("%d files, %d lines, %d bytes; the report is %s\n", total.files, total.lines, total.bytes, short(r.Output)) + notes, nil
+}
+
+// count says how many there are of something.
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
