@@ -122,6 +122,10 @@ type RemoveOptions struct {
 	// Force removes also a worktree whose changes cannot all be committed.
 	Force bool
 
+	// Unused takes back a session that was only just made: nothing is saved of
+	// it, and its branch goes too.
+	Unused bool
+
 	Log logrus.FieldLogger // where it is told what was committed; nil drops it
 }
 
@@ -143,10 +147,16 @@ func Remove(ctx context.Context, st *store.Store, disk *store.Session, opt Remov
 		}
 	}
 	if disk.File.Mode == store.Worktree {
-		if err := saveWorktree(ctx, disk, opt); err != nil {
-			return errors.Join(err, lock.Unlock())
+		if !opt.Unused {
+			err = saveWorktree(ctx, disk, opt)
 		}
-		if err := removeWorktree(ctx, string(disk.File.Workspace), disk.Tree(), string(disk.File.GitDir)); err != nil {
+		if err == nil {
+			err = removeWorktree(ctx, string(disk.File.Workspace), disk.Tree(), string(disk.File.GitDir))
+		}
+		if err == nil && opt.Unused {
+			err = removeBranch(ctx, string(disk.File.Workspace), disk.File.Branch)
+		}
+		if err != nil {
 			return errors.Join(err, lock.Unlock())
 		}
 	}

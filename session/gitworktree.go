@@ -41,6 +41,14 @@ func createWorktree(ctx context.Context, workspace, tree, branch string) (gitDir
 	return strings.TrimSuffix(string(out), "\n"), nil
 }
 
+// removeBranch takes away a branch that createWorktree made.
+func removeBranch(ctx context.Context, workspace, branch string) error {
+	if out, err := inRepository(ctx, workspace, "branch", "-D", "-q", "--", branch).CombinedOutput(); err != nil {
+		return fmt.Errorf("git branch -D: %s", firstLine(out, err))
+	}
+	return nil
+}
+
 // inRepository makes a git command for the user's own repository.
 func inRepository(ctx context.Context, workspace string, args ...string) *exec.Cmd {
 	return gitCommand(ctx, append([]string{"-C", workspace, "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"}, args...)...)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -26,6 +27,7 @@ type env struct {
 	stdout, stderr io.Writer
 	log            *logrus.Logger
 
+	command  string // its name, "sessions list" say; empty before it is known
 	stateDir string
 	quiet    bool
 	json     bool
@@ -64,8 +66,13 @@ func (e *env) report(err error) int {
 		return exitCode(err)
 	}
 	f := fault.Of(err)
+	if f.Kind == fault.Usage && f.Next == "" {
+		next := *f
+		next.Next = strings.TrimSpace("see: astridfs help " + e.command)
+		f = &next
+	}
 	var said *told
-	if e.json && !errors.As(err, &said) {
+	if (e.json || f.Kind == fault.Usage && slices.Contains(e.args, "--json")) && !errors.As(err, &said) {
 		// What a program reads says the same; a failure to write it is the
 		// reader's own doing.
 		e.printJSON(member{"error", f})
@@ -104,10 +111,11 @@ Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 conflict with the workspace,
 capsule's own, 124 time-out, 125 astridfs failed, 126 cannot be run, 127 not
 found. With --json every command prints one document with "version": 1.`,
 		HideVersion:               true,
+		HideHelpCommand:           true,
 		Writer:                    e.stdout,
 		ErrWriter:                 e.stderr,
 		Reader:                    e.stdin,
-		Flags:                     commonFlags(),
+		Flags:                     append([]cli.Flag{&cli.BoolFlag{Name: "version", Usage: "print the version"}}, commonFlags()...),
 		ExitErrHandler:            func(*cli.Context, error) {},
 		OnUsageError:              usageError,
 		Before:                    e.configure,
@@ -115,44 +123,64 @@ found. With --json every command prints one document with "version": 1.`,
 		Commands: []*cli.Command{
 			mountCommand(e), unmountCommand(e), runCommand(e), statusCommand(e), diffCommand(e),
 			commitCommand(e), discardCommand(e), sessionsCommand(e), auditCommand(e), inspectCommand(e),
-			doctorCommand(e), demoCommand(e), completionCommand(e), manCommand(e), versionCommand(e),
+			doctorCommand(e), demoCommand(e), completionCommand(e), completeCommand(e), manCommand(e), versionCommand(e), helpCommand(e),
 		},
 		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return fault.New(fault.Usage, "see: astridfs help", "no command %q", c.Args().First())
+			switch {
+			case c.Args().Present():
+				return noCommand(c.App.Name, c.App.Commands, c.Args().First())
+			case c.Bool("version"):
+				return e.printVersion()
 			}
 			return cli.ShowAppHelp(c)
 		},
 	}
 	for _, cmd := range app.Commands {
-		prepare(e, cmd)
+		prepare(e, app.Name, cmd)
 	}
+	t := topicOfApp(app)
+	app.CustomAppHelpTemplate = literal(t.help())
 	return app
 }
 
 // prepare gives a command and those below it what they all have.
-func prepare(e *env, cmd *cli.Command) {
+func prepare(e *env, parent string, cmd *cli.Command) {
 	cmd.OnUsageError = usageError
 	cmd.HideHelpCommand = true
+	defer func() {
+		t := topicOf(parent, cmd)
+		cmd.CustomHelpTemplate = literal(t.help())
+	}()
 	if len(cmd.Subcommands) > 0 {
 		for _, sub := range cmd.Subcommands {
-			prepare(e, sub)
+			prepare(e, parent+" "+cmd.Name, sub)
 		}
 		cmd.Action = func(c *cli.Context) error {
 			if c.Args().Present() {
-				return fault.New(fault.Usage, "see: astridfs help "+cmd.Name, "no command %q", cmd.Name+" "+c.Args().First())
+				return noCommand(parent+" "+cmd.Name, cmd.Subcommands, c.Args().First())
 			}
 			return fault.New(fault.Usage, "see: astridfs help "+cmd.Name, "%s what?", cmd.Name)
 		}
 		return
 	}
 	cmd.Flags = append(cmd.Flags, commonFlags()...)
+	if act := cmd.Action; cmd.ArgsUsage == "" {
+		cmd.Action = func(c *cli.Context) error {
+			if c.Args().Present() {
+				return fault.New(fault.Usage, "", "%s takes no arguments, and %q is one", strings.TrimPrefix(parent+" "+cmd.Name, "astridfs "), c.Args().First())
+			}
+			return act(c)
+		}
+	}
 	for _, f := range cmd.Flags {
 		if b, ok := f.(*cli.BoolFlag); ok {
 			b.DisableDefaultText = true
 		}
 	}
-	cmd.Before = e.configure
+	cmd.Before = func(c *cli.Context) error {
+		e.command = strings.TrimPrefix(parent+" "+cmd.Name, "astridfs ")
+		return e.configure(c)
+	}
 }
 
 func usageError(c *cli.Context, err error, _ bool) error {

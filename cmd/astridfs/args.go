@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/astridfs/astridfs/session/fault"
 )
 
 func stackTrace() []byte { return debug.Stack() }
@@ -21,8 +23,12 @@ func permute(app *cli.App, args []string) ([]string, error) {
 	rest := args[1:]
 	flags, commands := app.Flags, app.Commands
 	var cmd *cli.Command
+	name := app.Name
 	for {
-		n := leadingFlags(flags, rest)
+		n, err := leadingFlags(name, flags, rest)
+		if err != nil {
+			return args, err
+		}
 		if cmd == nil || len(commands) > 0 {
 			out = append(out, rest[:n]...)
 			rest = rest[n:]
@@ -35,6 +41,7 @@ func permute(app *cli.App, args []string) ([]string, error) {
 			return append(out, rest...), nil // help, or nothing known: urfave's to answer
 		}
 		cmd = commands[i]
+		name += " " + cmd.Name
 		flags, commands = cmd.Flags, cmd.Subcommands
 		out, rest = append(out, rest[0]), rest[1:]
 	}
@@ -47,7 +54,11 @@ func permute(app *cli.App, args []string) ([]string, error) {
 			positional = append(positional, rest[1:]...)
 			break
 		}
-		if n := leadingFlags(flags, rest); n > 0 {
+		n, err := leadingFlags(name, flags, rest)
+		if err != nil {
+			return args, err
+		}
+		if n > 0 {
 			given, rest = append(given, rest[:n]...), rest[n:]
 			continue
 		}
@@ -65,8 +76,8 @@ func permute(app *cli.App, args []string) ([]string, error) {
 }
 
 // leadingFlags returns how many of args are flags and their values, up to the
-// first that is neither.
-func leadingFlags(flags []cli.Flag, args []string) int {
+// first that is neither. One that the command does not have is a fault.
+func leadingFlags(command string, flags []cli.Flag, args []string) (int, error) {
 	n := 0
 	for n < len(args) {
 		a := args[n]
@@ -74,23 +85,44 @@ func leadingFlags(flags []cli.Flag, args []string) int {
 			break
 		}
 		n++
-		name := strings.TrimLeft(a, "-")
-		if strings.Contains(name, "=") || !takesValue(flags, name) {
-			continue
-		}
-		if n < len(args) {
+		name, _, joined := strings.Cut(strings.TrimLeft(a, "-"), "=")
+		flag := flagOf(flags, name)
+		switch _, isBool := flag.(*cli.BoolFlag); {
+		case flag == nil && name != "help" && name != "h":
+			return 0, noOption(command, flags, a)
+		case flag == nil || isBool || joined:
+		case n == len(args):
+			return 0, fault.New(fault.Usage, seeHelp(command), "option %s needs a value", a)
+		default:
 			n++
 		}
 	}
-	return n
+	return n, nil
 }
 
-func takesValue(flags []cli.Flag, name string) bool {
+func flagOf(flags []cli.Flag, name string) cli.Flag {
 	for _, f := range flags {
 		if slices.Contains(f.Names(), name) {
-			_, isBool := f.(*cli.BoolFlag)
-			return !isBool
+			return f
 		}
 	}
-	return false
+	return nil
+}
+
+func seeHelp(command string) string {
+	return strings.TrimSpace("see: astridfs help" + strings.TrimPrefix(command, "astridfs"))
+}
+
+// noOption says that a command has no such option.
+func noOption(command string, flags []cli.Flag, arg string) error {
+	next := seeHelp(command)
+	given, _, _ := strings.Cut(arg, "=")
+	var names []string
+	for _, f := range flags {
+		names = append(names, f.Names()...)
+	}
+	if like := closest(strings.TrimLeft(given, "-"), names); like != "" {
+		next = "did you mean --" + like + "? " + next
+	}
+	return fault.New(fault.Usage, next, "%s has no option %s", command, given)
 }

@@ -103,7 +103,7 @@ func (e *env) takeAudit(c *cli.Context) error {
 }
 
 func logFlags() []cli.Flag {
-	return []cli.Flag{sessionFlag(), &cli.StringFlag{Name: "dir", Usage: "the log that `sessions remove --keep-audit` left in `DIR`, instead of a session's"}}
+	return []cli.Flag{sessionFlag(), &cli.StringFlag{Name: "dir", Usage: "the log that sessions remove --keep-audit left in `DIR`, instead of a session's"}}
 }
 
 func filterFlags() []cli.Flag {
@@ -111,7 +111,7 @@ func filterFlags() []cli.Flag {
 		&cli.StringFlag{Name: "path", Usage: "only of `PATH` and below: of the workspace, or with its scheme; with *, ? or [ a pattern of a whole path with its scheme"},
 		&cli.StringSliceFlag{Name: "op", Usage: "only operation `OP` (repeatable, or with commas)"},
 		&cli.StringFlag{Name: "actor", Usage: "only of `WHO`: a capsule, principal, program, or pid"},
-		&cli.StringFlag{Name: "outcome", Usage: "only ok, denied or failed"},
+		&cli.StringFlag{Name: "outcome", Usage: "only of `OUTCOME`: ok, denied or failed"},
 		&cli.StringFlag{Name: "since", Usage: "only from `TIME` on: 2h (ago), 2006-01-02, or RFC 3339"},
 		&cli.StringFlag{Name: "until", Usage: "only before `TIME`"},
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"embed"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/astridfs/astridfs/session"
 	"github.com/astridfs/astridfs/session/fault"
+	"github.com/astridfs/astridfs/session/store"
 )
 
 // demoFiles are a small project and the capsule that works on it.
@@ -27,8 +29,11 @@ func demoCommand(e *env) *cli.Command {
 		Name:  "demo",
 		Usage: "show the main job on a bundled example, line by line",
 		Description: `It works in a directory of its own, which it removes at the end, and shows every
-command that it runs. Without FUSE it does the same without the mount.`,
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "keep", Usage: "leave the directory, to try more"}},
+command that it runs. Without FUSE it does the same without the mount.
+
+   astridfs demo
+   astridfs demo --keep`,
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "keep", Usage: "leave the directory, to try more"}, jsonFlag()},
 		Action: func(c *cli.Context) error {
 			return e.demo(c.Bool("keep"))
 		},
@@ -40,6 +45,17 @@ type demo struct {
 	e     *env
 	dir   string
 	mount bool
+
+	// With --json.
+	doc   *document
+	about []string // said since the last command
+}
+
+// demoStep is a command of the demonstration in a document.
+type demoStep struct {
+	About   []string `json:"about,omitempty"`
+	Command string   `json:"command"`
+	Output  string   `json:"output"` // of both streams
 }
 
 func (e *env) demo(keep bool) (err error) {
@@ -67,7 +83,17 @@ func (e *env) demo(keep bool) (err error) {
 		d.mount = false
 		d.say("This machine cannot mount (%s), so everything is shown without the mount.", missing)
 	}
-	return d.play()
+	if !e.json {
+		return d.play()
+	}
+	if d.doc, err = newDocument(e.stdout, "steps", member{"mounted", d.mount}); err != nil {
+		return err
+	}
+	var tail []member
+	if keep {
+		tail = append(tail, member{"dir", store.Path(dir)})
+	}
+	return d.doc.end(d.play(), tail...)
 }
 
 // unpack writes the example to the demonstration's directory.
@@ -159,6 +185,10 @@ func (d *demo) cleanup() error {
 }
 
 func (d *demo) say(format string, args ...any) {
+	if d.doc != nil {
+		d.about = append(d.about, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", " "))
+		return
+	}
 	fmt.Fprintf(d.e.stdout, "\n%s\n", d.e.paint(bold, "# "+strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "\n# ")))
 }
 
@@ -173,19 +203,31 @@ func (d *demo) command(name string, args ...string) *exec.Cmd {
 
 // astridfs runs this program, as it would be called, and shows that.
 func (d *demo) astridfs(args string) error {
-	fmt.Fprintf(d.e.stdout, "%s astridfs %s\n", d.e.paint(cyan, "$"), args)
 	cmd := d.command("/proc/self/exe", strings.Fields(args)...)
 	cmd.Args[0] = d.e.args[0]
-	if err := cmd.Run(); err != nil {
-		return fault.New(fault.Failed, "", "the demonstration stopped at: astridfs %s: %w", args, err)
-	}
-	return nil
+	return d.show("astridfs "+args, cmd)
 }
 
-func (d *demo) shell(line string) error {
-	fmt.Fprintf(d.e.stdout, "%s %s\n", d.e.paint(cyan, "$"), line)
-	if err := d.command("/bin/sh", "-ec", line).Run(); err != nil {
-		return fault.New(fault.Failed, "", "the demonstration stopped at: %s: %w", line, err)
+func (d *demo) shell(line string) error { return d.show(line, d.command("/bin/sh", "-ec", line)) }
+
+// show runs a command, which is shown as line.
+func (d *demo) show(line string, cmd *exec.Cmd) error {
+	var out bytes.Buffer
+	if d.doc != nil {
+		cmd.Stdout, cmd.Stderr = &out, &out
+	} else {
+		fmt.Fprintf(d.e.stdout, "%s %s\n", d.e.paint(cyan, "$"), line)
 	}
-	return nil
+	err := cmd.Run()
+	if d.doc != nil {
+		err = errors.Join(err, d.doc.item(demoStep{d.about, line, out.String()}))
+		d.about = nil
+	}
+	switch {
+	case err == nil:
+		return nil
+	case d.e.ctx.Err() != nil:
+		return fault.New(fault.Cancelled, "", "interrupted")
+	}
+	return fault.New(fault.Failed, "see what this machine lacks with: astridfs doctor", "the demonstration stopped at: %s: %w", line, err)
 }

@@ -13,7 +13,9 @@ func doctorCommand(e *env) *cli.Command {
 		Name:  "doctor",
 		Usage: "tell what this machine has and lacks, and what to do about it",
 		Description: `The exit code is 1 if something is missing without which sessions or mounts do
-not work.`,
+not work.
+
+   astridfs doctor --json`,
 		Flags:  []cli.Flag{jsonFlag()},
 		Action: func(*cli.Context) error { return e.doctor() },
 	}

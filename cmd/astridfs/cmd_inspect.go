@@ -25,7 +25,9 @@ func inspectCommand(e *env) *cli.Command {
 		Name:      "inspect",
 		Usage:     "tell what a capsule imports, exports and needs, and run nothing",
 		ArgsUsage: "CAPSULE",
-		Flags:     []cli.Flag{jsonFlag()},
+		Description: `   astridfs inspect tool.wasm
+   astridfs inspect --json tools.capsule`,
+		Flags: []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
 				return fault.New(fault.Usage, "see: astridfs help inspect", "inspect takes a capsule")

@@ -45,11 +45,11 @@ process in the background serves it until it is unmounted.
    astridfs mount --capsule Capsule.toml ~/project ~/view   # held to its capabilities`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "session", Aliases: []string{"s"}, Usage: "use, or make, session `S` (default: named after the workspace)"},
-			&cli.StringFlag{Name: "mode", Usage: "overlay (changes are held back), worktree (a git worktree) or host (changes are direct)"},
+			&cli.StringFlag{Name: "mode", Usage: "`MODE` of a new session: overlay (changes are held back), worktree (a git worktree) or host (changes are direct)"},
 			&cli.StringFlag{Name: "branch", Usage: "with --mode worktree: the new worktree's `BRANCH` (default: astridfs/SESSION)"},
 			denyFlag(),
 			auditFlag(), auditKeyFlag(),
-			&cli.StringFlag{Name: "view", Value: "workspace", Usage: "show the workspace, home, tmp or all of them"},
+			&cli.StringFlag{Name: "view", Value: "workspace", Usage: "show `VIEW`: workspace, home, tmp or all of them"},
 			&cli.StringFlag{Name: "principal", Value: defaultPrincipal, Usage: "show home and tmp of principal `P`"},
 			&cli.StringFlag{Name: "capsule", Usage: "hold the mount to the capabilities in manifest `FILE`"},
 			&cli.BoolFlag{Name: "read-only", Usage: "refuse every change"},
@@ -214,7 +214,7 @@ func (e *env) unmake(st *store.Store, disk *store.Session, made bool, err error)
 	if !made {
 		return err
 	}
-	return errors.Join(err, session.Remove(context.WithoutCancel(e.ctx), st, disk, session.RemoveOptions{Force: true}))
+	return errors.Join(err, session.Remove(context.WithoutCancel(e.ctx), st, disk, session.RemoveOptions{Force: true, Unused: true}))
 }
 
 // serve says that the mount is there, goes to the background, and waits for its

@@ -64,7 +64,7 @@ is not there, and 1 that it was stopped by a trap.
 			&cli.StringFlag{Name: "event", Usage: "call the action that handles `TOPIC` by the manifest"},
 			&cli.StringFlag{Name: "payload", Usage: "the action's payload: `JSON`, @FILE, or - for standard input"},
 			&cli.StringSliceFlag{Name: "message", Usage: "have its subscriptions find `TOPIC=JSON` (repeatable)"},
-			&cli.StringFlag{Name: "entry", Usage: "call the export for run, install or upgrade"},
+			&cli.StringFlag{Name: "entry", Usage: "call the export for `WHAT`: run, install or upgrade"},
 			&cli.StringSliceFlag{Name: "env", Usage: "set `K=V` in its environment, which is empty otherwise (repeatable)"},
 			&cli.DurationFlag{Name: "timeout", DefaultText: "10m", Usage: "stop it after `TIME`, 30s say"},
 			&cli.StringFlag{Name: "memory", DefaultText: "256MiB", Usage: "let its memory grow to `SIZE`"},

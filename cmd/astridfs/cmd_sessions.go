@@ -22,17 +22,14 @@ func sessionsCommand(e *env) *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "list", Aliases: []string{"ls"}, Usage: "list all sessions, and where they are mounted",
-				Flags: []cli.Flag{jsonFlag()},
-				Action: func(c *cli.Context) error {
-					if c.NArg() > 0 {
-						return fault.New(fault.Usage, "", "sessions list takes no arguments")
-					}
-					return e.listSessions()
-				},
+				Description: "   astridfs sessions list --json",
+				Flags:       []cli.Flag{jsonFlag()},
+				Action:      func(*cli.Context) error { return e.listSessions() },
 			},
 			{
 				Name: "show", Usage: "tell everything about a session", ArgsUsage: "[S]",
-				Flags: []cli.Flag{sessionFlag(), jsonFlag()},
+				Description: "   astridfs sessions show project-1a2b3c4d",
+				Flags:       []cli.Flag{sessionFlag(), jsonFlag()},
 				Action: func(c *cli.Context) error {
 					ch, err := e.choose(c, false)
 					if err != nil {
@@ -45,7 +42,10 @@ func sessionsCommand(e *env) *cli.Command {
 				Name: "remove", Aliases: []string{"rm"}, Usage: "delete sessions and their changes", ArgsUsage: "S…",
 				Description: `A session with changes is kept unless --force is given. Of mode worktree, what was
 not committed is committed to the session's branch, which stays in its repository. The audit log goes with the session; with --keep-audit a
-copy of it stays, for: astridfs audit show --dir DIR`,
+copy of it stays, for: astridfs audit show --dir DIR
+
+   astridfs sessions remove project-1a2b3c4d
+   astridfs sessions remove --force --keep-audit ~/logs/try try`,
 				Flags: []cli.Flag{
 					&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "also with changes, and a damaged one"},
 					&cli.StringFlag{Name: "keep-audit", Usage: "copy the session's audit log to `DIR` first, which is made"},
@@ -65,7 +65,9 @@ copy of it stays, for: astridfs audit show --dir DIR`,
 				Name: "prune", Usage: "delete the sessions that hold no changes, and those whose workspace is gone",
 				Description: `Sessions in use are left alone. Of a session whose workspace is gone the changes
 go with it, so --force is needed for these. Audit logs go with their sessions;
-sessions remove --keep-audit keeps one.`,
+sessions remove --keep-audit keeps one.
+
+   astridfs sessions prune --dry-run`,
 				Flags: []cli.Flag{
 					&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "also those whose workspace is gone"},
 					&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "only tell which"},
