@@ -72,6 +72,15 @@ func (fs *FS) SetAttr(ctx context.Context, id vfs.NodeID, h vfs.Handle, in vfs.S
 	limit := int64(wholeFile)
 	if in.Valid&vfs.SetSize != 0 {
 		limit = in.Size
+		if o == nil || o.n != n {
+			// The copy is made without what is cut off: not if that will be refused.
+			n.mu.RLock()
+			err := fs.mayWriteLocked(n)
+			n.mu.RUnlock()
+			if err != nil {
+				return vfs.Attr{}, err
+			}
+		}
 	}
 	if err := fs.copyUp(ctx, n, limit); err != nil {
 		return vfs.Attr{}, err

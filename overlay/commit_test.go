@@ -451,3 +451,37 @@ func TestCommitCancelledMoves(t *testing.T) {
 		}
 	}
 }
+
+// TestCommitOfOneName: that the workspace loses one name of a file is the
+// commit's own doing, and no conflict for the other, whatever name the file was
+// copied up by.
+func TestCommitOfOneName(t *testing.T) {
+	l := newLab(t).seed("c=1", "d/", "d/a==c", "x=2").open()
+	l.view() // by its name c first
+	l.must(l.mv("x", "c"))
+	l.must(l.write("d/a", "changed"))
+	want := l.view()
+	if _, err := l.fs.Commit(l.ctx, CommitOptions{Paths: []string{"c"}, NoSync: true}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := l.fs.Commit(l.ctx, CommitOptions{NoSync: true})
+	if err != nil || len(r.Left) > 0 {
+		t.Errorf("%+v, %v", r.Left, err)
+	}
+	l.committed(want)
+}
+
+// TestCommitKeepsNumbers: the number of a lower symbolic link that a commit
+// deletes is not given to something new while an upper one shows it.
+func TestCommitKeepsNumbers(t *testing.T) {
+	l := newLab(t).seed("s->t", "d/").open()
+	l.must(l.mv("s", "d/s"))
+	if _, err := l.fs.Commit(l.ctx, CommitOptions{Paths: []string{"s"}, NoSync: true}); err != nil {
+		t.Fatal(err)
+	}
+	l.reopen()
+	for i := range 100 {
+		l.must(l.symlink("t", fmt.Sprint("n", i)))
+	}
+	l.view() // compares the numbers
+}

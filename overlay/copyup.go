@@ -264,11 +264,15 @@ func (fs *FS) stillNameLocked(n, p *node, name string, c *copied) (bool, error) 
 	if p.d.dead {
 		return false, nil
 	}
-	if len(n.links) == 0 {
+	if n.d != nil || len(n.links) == 0 && c.attr.Nlink < 2 {
 		return true, nil // by which it was just read
 	}
 	low, _, id, err := fs.lowerEntry(p, name)
-	return low != nil && id == c.id, err
+	if err != nil || low == nil || id != c.id {
+		return false, err
+	}
+	// It may have been read by another name, for which this was recorded.
+	return true, fs.diverge(low, name, c.attr, c.id)
 }
 
 // partLocked leaves n, the copy of a lower file that is not marked as the copy

@@ -20,7 +20,9 @@
 //     above is renamed as well. A bare name, for a rename within the directory,
 //     is understood.
 //   - overlay.impure on a directory says that an entry may carry a redirect or
-//     an inode number. Without it, a lookup needs one system call alone.
+//     an inode number. Without it, a lookup needs one system call alone. The
+//     kernel takes it away where it sees nothing that it would show another
+//     number of; overlay.astrid.impure stays.
 //   - overlay.astrid.ino holds the inode number that an object shows, that of
 //     the lower object it is a copy of.
 //   - overlay.origin, overlay.nlink and Work/index keep hard links one file; see

@@ -96,7 +96,9 @@ func (fs *FS) Open(ctx context.Context, id vfs.NodeID, flags int) (vfs.Handle, e
 	n.mu.RLock()
 	if _, err = h.file(); err == nil {
 		h.mu.RUnlock()
-		err = h.mayWrite()
+		if h.writes() {
+			err = fs.mayWriteLocked(n)
+		}
 	}
 	n.mu.RUnlock()
 	if err != nil {
@@ -106,14 +108,14 @@ func (fs *FS) Open(ctx context.Context, id vfs.NodeID, flags int) (vfs.Handle, e
 	return h, nil
 }
 
-// mayWrite tells whether the host would let an ordinary user open the lower
-// file for what the handle is opened for; its upper copy will be as it is. A
-// host's filesystem that is read-only is no obstacle. n.mu is held.
-func (h *handle) mayWrite() error {
-	if h.n.up || !h.writes() || h.fs.ly.privileged {
+// mayWriteLocked tells whether the host would let an ordinary user write to a
+// lower file; its upper copy will be as it is. A host's filesystem that is
+// read-only is no obstacle. n.mu is held, shared or not.
+func (fs *FS) mayWriteLocked(n *node) error {
+	if n.up || fs.ly.privileged {
 		return nil
 	}
-	s, err := h.n.spotLocked()
+	s, err := n.spotLocked()
 	if err != nil {
 		return err
 	}
@@ -153,11 +155,17 @@ func (fs *FS) openAnyway(n *node, flags int) (int, error) {
 
 func (fs *FS) truncateAtOpen(ctx context.Context, n *node) error {
 	defer fs.gate.enter(n.id).RUnlock()
+	n.mu.RLock()
+	err := fs.mayWriteLocked(n)
+	n.mu.RUnlock()
+	if err != nil {
+		return err
+	}
 	if err := fs.copyUp(ctx, n, 0); err != nil {
 		return err
 	}
 	n.mu.RLock()
-	err := fs.truncateLocked(n, nil, 0)
+	err = fs.truncateLocked(n, nil, 0)
 	n.mu.RUnlock()
 	if err == nil {
 		fs.NodeChanged(ctx, n.id, true)

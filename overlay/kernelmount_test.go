@@ -8,14 +8,17 @@ import (
 )
 
 // TestListingsAfterKernelMount: a kernel mount takes marks away that it sees no
-// use for. Listings and lookups agree on inode numbers all the same, and so do
-// the names of one file.
+// use for. Everything shows the inode number that it had all the same, and
+// listings and lookups agree on them.
 func TestListingsAfterKernelMount(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip(overlay.Skips["mount"])
 	}
 	b := newBed(t, func(d string) {
 		put(t, d+"/d/f", "lower")
+		put(t, d+"/e/f", "lower")
+		put(t, d+"/e/sub/f", "lower")
+		put(t, d+"/m", "lower")
 		put(t, d+"/two", "")
 		if err := os.Link(d+"/two", d+"/names"); err != nil {
 			t.Fatal(err)
@@ -25,13 +28,24 @@ func TestListingsAfterKernelMount(t *testing.T) {
 	b.ok(b.setattr("d/f", setMode(0o600)))
 	b.ok(b.mkdir("new", 0o755))
 	b.ok(b.link("d/f", "new/g"))
+	b.ok(b.setattr("e/f", setMode(0o600)))
+	b.ok(b.rename("e", "new/e", 0))
+	b.ok(b.mkdir("pure", 0o755))
+	b.ok(b.rename("m", "pure/m", 0))
+	b.ok(b.setattr("new/e/sub/f", setMode(0o600)))
+	inos := map[string]uint64{}
+	for _, p := range []string{"d", "d/f", "two", "names", "new", "new/g", "new/e", "new/e/f", "new/e/sub", "new/e/sub/f", "pure", "pure/m"} {
+		inos[p] = b.stat(p).Ino
+	}
 	b.ok(b.FS.(*overlay.FS).Close())
 	dir, unmount := kernelMount(t, b.opt, ",index=on")
 	dump(t, hostDir(dir))
 	unmount()
 	b.FS = open(t, b.opt)
-	if f, g := b.stat("d/f").Ino, b.stat("new/g").Ino; f != g {
-		t.Errorf("one file has inodes %d and %d", f, g)
+	for p, ino := range inos {
+		if now := b.stat(p).Ino; now != ino {
+			t.Errorf("%s was inode %d, is %d", p, ino, now)
+		}
 	}
 	dump(t, b.view) // compares listings with lookups
 }

@@ -24,6 +24,7 @@ const (
 	markOrigin    = "overlay.origin"   // the kernel's file handle of the lower inode
 	markNlink     = "overlay.nlink"    // how st_nlink differs from the upper inode's
 	markIno       = "overlay.astrid.ino"
+	markOwnImpure = "overlay.astrid.impure" // as markImpure, which the kernel takes away where nothing tells it anything
 	markIndex     = "overlay.astrid.index"
 	markValueMax  = 64         // longest value of a mark but redirect and origin
 	redirectMax   = 64<<10 - 1 // longest value of any extended attribute
@@ -176,12 +177,14 @@ func (m marks) setRedirect(dirfd int, name, target string) error {
 // impure tells whether entries of the directory may carry an inode number or
 // a redirect of their own.
 func (m marks) impure(dirfd int, name string) (bool, error) {
-	var buf [markValueMax]byte
-	v, _, err := m.get(dirfd, name, markImpure, buf[:])
-	return v == "y", err
+	has, err := m.present(dirfd, name)
+	return has&hasImpure != 0, err
 }
 
 func (m marks) setImpure(dirfd int, name string) error {
+	if err := m.set(dirfd, name, markOwnImpure, "y"); err != nil {
+		return err
+	}
 	return m.set(dirfd, name, markImpure, "y")
 }
 
@@ -274,7 +277,7 @@ func markBit(mark []byte) markSet {
 		return hasOpaque
 	case markRedirect:
 		return hasRedirect
-	case markImpure:
+	case markImpure, markOwnImpure:
 		return hasImpure
 	case markIno:
 		return hasIno

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/astridfs/astridfs/overlay"
+	"github.com/astridfs/astridfs/vfs"
 )
 
 func TestOpenErrors(t *testing.T) {
@@ -158,4 +159,23 @@ func TestOwnFiles(t *testing.T) {
 	}
 	b.ok(b.setattr("d", setMode(0o755)))
 	b.ok(b.setattr("new/e", setMode(0o755)))
+}
+
+// TestOwnFilesRefused: a truncation that the permission bits do not allow leaves
+// the contents as they are.
+func TestOwnFilesRefused(t *testing.T) {
+	b := newBed(t, func(d string) {
+		put(t, d+"/f", "lower")
+		os.Chmod(d+"/f", 0o444)
+	})
+	_, openErr := b.open("f", unix.O_WRONLY|unix.O_TRUNC, 0)
+	if os.Geteuid() == 0 {
+		b.ok(openErr)
+		return // whom nothing is refused
+	}
+	b.want(openErr, syscall.EACCES)
+	b.contents("f", "lower")
+	b.want(b.setattr("f", vfs.SetAttr{Valid: vfs.SetSize, Size: 2}), syscall.EACCES)
+	b.contents("f", "lower")
+	b.upperEmpty()
 }

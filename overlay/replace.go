@@ -244,7 +244,7 @@ func (fs *FS) collectInos(dirfd int, name string, shown map[uint64]struct{}) err
 		case e.Name == "." || e.Name == "..":
 		case e.Type == unix.S_IFDIR:
 			dirs = append(dirs, e.Name)
-		case impure && (e.Type == unix.S_IFREG || e.Type == 0):
+		case impure:
 			ino, err := fs.ly.ino(fd, e.Name)
 			if err != nil {
 				fail = err

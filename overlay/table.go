@@ -4,8 +4,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/astridfs/astridfs/vfs"
 	"github.com/astridfs/astridfs/vfs/at"
 )
@@ -204,7 +202,7 @@ func (fs *FS) evict(n *node) *node {
 	fs.dropOrphanLocked(n)
 	nameless := n.nameless
 	n.mu.Unlock()
-	if nameless && n.typ == unix.S_IFREG {
+	if nameless && n.d == nil {
 		fs.inos.release(fs, n.ino.Load())
 	}
 	if n.d == nil {
