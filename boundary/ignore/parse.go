@@ -10,9 +10,9 @@ import (
 // Limits of one ignore file. Beyond them it is an error and not a rule that is
 // left out.
 const (
-	MaxFileSize = 1 << 20 // bytes
+	MaxFileSize = 8 << 20 // bytes
 	MaxPattern  = 4096    // bytes of one line
-	MaxRules    = 1 << 16
+	MaxRules    = 1 << 18
 )
 
 // A Rule is one line of an ignore file.
