@@ -3,7 +3,6 @@ package auditlog
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"path"
 	"strconv"
 	"strings"
@@ -88,74 +87,12 @@ func Read(ctx context.Context, dir string, filter Filter, fn func(Record) error)
 }
 
 func emit(l line, filter *Filter, fn func(Record) error) error {
-	r, err := ParseRecord(l.bytes)
+	r, err := l.parse()
 	if err != nil {
-		return &BrokenError{File: l.file, Line: l.number, Seq: r.Seq, Kind: Changed, Why: err.Error()}
+		return err
 	}
 	if !filter.Match(&r) {
 		return nil
 	}
 	return fn(r)
-}
-
-// followEvery is how often Follow looks for new records.
-const followEvery = 100 * time.Millisecond
-
-// Follow calls fn for each record that is appended from now on and that filter
-// chooses, until ctx ends; then it returns nil. skip tells how many records
-// there are already, as Read or Verify counted them.
-func Follow(ctx context.Context, dir string, filter Filter, skip uint64, fn func(Record) error) error {
-	tick := time.NewTicker(followEvery)
-	defer tick.Stop()
-	next := skip + 1
-	for {
-		err := scanFrom(ctx, dir, next, func(l line) error {
-			if l.torn {
-				return nil // still being written
-			}
-			r, err := ParseRecord(l.bytes)
-			if err != nil {
-				return &BrokenError{File: l.file, Line: l.number, Seq: next, Kind: Changed, Why: err.Error()}
-			}
-			if r.Seq < next {
-				return nil
-			}
-			next = r.Seq + 1
-			if !filter.Match(&r) {
-				return nil
-			}
-			return fn(r)
-		})
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && ctx.Err() == nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
-}
-
-// scanFrom is scan without the files that end before the record seq.
-func scanFrom(ctx context.Context, dir string, seq uint64, fn func(line) error) error {
-	names, err := files(dir)
-	if err != nil {
-		return err
-	}
-	first := 0
-	for i, name := range names {
-		if name <= fileName(seq) {
-			first = i
-		}
-	}
-	for i, name := range names {
-		if i < first {
-			continue
-		}
-		if err := scanFile(ctx, dir, name, i == len(names)-1, fn); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 )
@@ -104,6 +106,104 @@ func TestFollowSeesWhatComes(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestFollowAcrossFiles follows a log whose files are short, and is told all of
+// it once; and then of what is done to it.
+func TestFollowAcrossFiles(t *testing.T) {
+	for name, c := range map[string]struct {
+		rotate int64
+		tamper func(last string) error
+		kind   Damage
+	}{
+		"cut": {0, func(last string) error { return os.Truncate(last, 1) }, Truncated},
+		"gap": {2000, func(last string) error {
+			return os.WriteFile(filepath.Join(filepath.Dir(last), fileName(1<<40)), lineOf(1<<40), 0o600)
+		}, Missing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			l, err := Open(dir, Options{Session: "s", Rotate: c.rotate})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			const n = 200
+			seen := make(chan uint64, n)
+			done := make(chan error, 1)
+			go func() {
+				done <- Follow(ctx, dir, Filter{Ops: []string{"mkdir"}}, 0, func(r Record) error { seen <- r.Written; return nil })
+			}()
+			for i := range uint64(n) {
+				if err := l.Append(Record{Op: "mkdir", Written: i + 1, Outcome: Allowed}, false); err != nil {
+					t.Fatal(err)
+				}
+				if i%20 == 0 {
+					time.Sleep(groupDelay) // so that there are several groups
+				}
+			}
+			for i := range uint64(n) {
+				if got := <-seen; got != i+1 {
+					t.Fatalf("record %d is told as number %d", got, i+1)
+				}
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			names, err := files(dir)
+			if err != nil || len(names) < 2 && c.rotate != 0 {
+				t.Fatalf("files %v, %v", names, err)
+			}
+			time.Sleep(3 * followEvery) // until the end is read, if it comes to that
+			if err := c.tamper(filepath.Join(dir, names[len(names)-1])); err != nil {
+				t.Fatal(err)
+			}
+			var broken *BrokenError
+			if err := <-done; !errors.As(err, &broken) || broken.Kind != c.kind || broken.Seq == 0 {
+				t.Errorf("it ends with %v", err)
+			}
+		})
+	}
+}
+
+// lineOf is a whole record with a number.
+func lineOf(seq uint64) []byte {
+	r := Record{Seq: seq, Session: "s", Op: "mkdir", Outcome: Allowed}
+	b, _ := r.appendLine(nil)
+	return b
+}
+
+func TestTail(t *testing.T) {
+	dir := t.TempDir()
+	fill(t, dir, 300, 4000)
+	ctx := context.Background()
+	var all, denied []uint64
+	err := Read(ctx, dir, Filter{}, func(r Record) error {
+		all = append(all, r.Seq)
+		if r.Outcome == Denied {
+			denied = append(denied, r.Seq)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{0, 1, 10, 100, 10000} {
+		for _, c := range []struct {
+			filter Filter
+			want   []uint64
+		}{{Filter{}, all}, {Filter{Outcome: Denied}, denied}, {Filter{Actor: "nobody"}, nil}} {
+			list, last, err := Tail(ctx, dir, c.filter, n)
+			var got []uint64
+			for _, r := range list {
+				got = append(got, r.Seq)
+			}
+			if want := c.want[max(len(c.want)-n, 0):]; err != nil || !slices.Equal(got, want) || last != all[len(all)-1] {
+				t.Errorf("the last %d of %+v: %v of %d, %v; want %v", n, c.filter, got, last, err, want)
+			}
+		}
 	}
 }
 

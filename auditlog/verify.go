@@ -169,21 +169,56 @@ func scan(ctx context.Context, dir string, fn func(line) error) error {
 		return fmt.Errorf("audit log: %w", err)
 	}
 	for i, name := range names {
-		if err := scanFile(ctx, dir, name, i == len(names)-1, fn); err != nil {
+		at := position{name: name}
+		if err := at.scan(ctx, dir, i == len(names)-1, fn); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func scanFile(ctx context.Context, dir, name string, last bool, fn func(line) error) error {
-	f, err := os.Open(filepath.Join(dir, name))
+// parse reads the line.
+//
+// Errors: *BrokenError.
+func (l *line) parse() (Record, error) {
+	r, err := ParseRecord(l.bytes)
+	if err != nil {
+		return r, &BrokenError{File: l.file, Line: l.number, Seq: r.Seq, Kind: Changed, Why: err.Error()}
+	}
+	return r, nil
+}
+
+// position is where reading a log goes on: behind so many bytes and lines of one
+// file.
+type position struct {
+	name  string
+	bytes int64
+	lines int
+}
+
+// scan calls fn for each line of the file from p on, and for what stands behind
+// the last one, and has p be behind the lines for which fn answered nil.
+func (p *position) scan(ctx context.Context, dir string, last bool, fn func(line) error) error {
+	f, err := os.Open(filepath.Join(dir, p.name))
 	if err != nil {
 		return fmt.Errorf("audit log: %w", err)
 	}
 	defer f.Close()
+	if p.bytes > 0 {
+		st, err := f.Stat()
+		if err != nil {
+			return fmt.Errorf("audit log: %w", err)
+		}
+		if st.Size() < p.bytes {
+			return &BrokenError{File: p.name, Line: p.lines, Kind: Truncated, Why: "the file was cut while it was read"}
+		}
+		if _, err := f.Seek(p.bytes, io.SeekStart); err != nil {
+			return fmt.Errorf("audit log: %w", err)
+		}
+	}
 	r := bufio.NewReaderSize(f, MaxLine)
-	for number := 1; ; number++ {
+	for {
+		number := p.lines + 1
 		if number&1023 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -192,14 +227,15 @@ func scanFile(ctx context.Context, dir, name string, last bool, fn func(line) er
 		case err == io.EOF && len(b) == 0:
 			return nil
 		case err == io.EOF && !last:
-			return &BrokenError{File: name, Line: number, Kind: Truncated, Why: "the file is cut short, though another file follows"}
+			return &BrokenError{File: p.name, Line: number, Kind: Truncated, Why: "the file is cut short, though another file follows"}
 		case errors.Is(err, bufio.ErrBufferFull):
-			return &BrokenError{File: name, Line: number, Kind: Changed, Why: "a line longer than any record"}
+			return &BrokenError{File: p.name, Line: number, Kind: Changed, Why: "a line longer than any record"}
 		case err != nil && err != io.EOF:
-			return fmt.Errorf("audit log %s: %w", name, err)
+			return fmt.Errorf("audit log %s: %w", p.name, err)
 		}
-		if ferr := fn(line{name, number, b, err == io.EOF}); ferr != nil {
+		if ferr := fn(line{p.name, number, b, err == io.EOF}); ferr != nil || err == io.EOF {
 			return ferr
 		}
+		p.lines, p.bytes = number, p.bytes+int64(len(b))
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -302,19 +301,7 @@ func (e *env) auditTail(c *cli.Context) error {
 	if n < 0 {
 		return fault.New(fault.Usage, "", "--lines %d", n)
 	}
-	var last []auditlog.Record
-	seen := uint64(0)
-	all := auditlog.Filter{}
-	err = auditlog.Read(e.ctx, a.dir, all, func(r auditlog.Record) error {
-		seen = r.Seq
-		if n > 0 && f.Match(&r) {
-			if len(last) == n {
-				last = slices.Delete(last, 0, 1)
-			}
-			last = append(last, r)
-		}
-		return nil
-	})
+	last, seen, err := auditlog.Tail(e.ctx, a.dir, f, n)
 	if err != nil {
 		return a.fault(err)
 	}
