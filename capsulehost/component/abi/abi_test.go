@@ -39,6 +39,8 @@ func text(v Value) string {
 	switch r := v.Ref.(type) {
 	case string:
 		return fmt.Sprintf("%q", r)
+	case *string:
+		return fmt.Sprintf("%q", *r)
 	case []byte:
 		return fmt.Sprintf("%x", r)
 	case *[]byte:

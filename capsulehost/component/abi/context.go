@@ -35,7 +35,7 @@ type Context struct {
 	// Lend holds the handles that are lent for the call, Borrow counts those that
 	// it borrows.
 	Lend, Borrow *Scope
-	// Copy says that lists of numbers are lifted as copies, which stay valid.
+	// Copy says that what is lifted stays valid: lists of numbers are copies.
 	Copy bool
 	// Budget is how many bytes of the host the lifted values may still take.
 	Budget int
@@ -44,8 +44,10 @@ type Context struct {
 	sizes  []uint32  // for storeTexts
 	lists  [2][]byte // lifted lists of numbers, the first ones of a call
 	lifted int       // how many of lists are taken
-	list   List      // the first one that is made in a call
-	listed bool      // it is taken
+	texts  [2]string // lifted strings, likewise
+	texted int
+	list   List // the first one that is made in a call
+	listed bool // it is taken
 }
 
 // refresh looks at the memory anew, after code of the guest has run.

@@ -117,7 +117,7 @@ func (f *Func) Stack() int { return f.flat + 1 }
 // values, into args if there is room. Where the result goes through memory too, its place is checked, so
 // that a call with nowhere to answer has no effect.
 func (f *Func) LiftParams(cx *Context, stack []uint64, args []Value) []Value {
-	cx.lifted, cx.listed = 0, false
+	cx.lifted, cx.texted, cx.listed = 0, 0, false
 	cx.refresh()
 	if f.out {
 		cx.check(uint32(stack[f.flat]), f.result.size, f.result.align)

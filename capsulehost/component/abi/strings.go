@@ -45,17 +45,29 @@ func (cx *Context) loadString(ptr, n uint32) Value {
 		if !utf8.Valid(b) {
 			guest.Trap("%d bytes at %#x are not UTF-8", size, ptr)
 		}
-		return Value{Num: from, Ref: string(b)}
+		return cx.text(from, string(b))
 	case fromLatin1:
 		cx.take(2 * size)
-		return Value{Num: from, Ref: decodeLatin1(b)}
+		return cx.text(from, decodeLatin1(b))
 	}
 	cx.take(2 * size)
 	s, ok := decodeUTF16(b)
 	if !ok {
 		guest.Trap("%d bytes at %#x are not UTF-16", size, ptr)
 	}
-	return Value{Num: from, Ref: s}
+	return cx.text(from, s)
+}
+
+// text makes the value of a lifted string, of the first ones of a call without
+// an allocation.
+func (cx *Context) text(from uint64, s string) Value {
+	if cx.Copy || cx.texted == len(cx.texts) {
+		return Value{Num: from, Ref: s}
+	}
+	t := &cx.texts[cx.texted]
+	cx.texted++
+	*t = s
+	return Value{Num: from, Ref: t}
 }
 
 func decodeLatin1(b []byte) string {

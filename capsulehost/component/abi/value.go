@@ -9,7 +9,7 @@ import "slices"
 // none and 1 some, of result 0 is ok and 1 error), flags (bit i is label i), and
 // the representation of the resource that a handle stands for.
 //
-// Ref holds a string as string; a list of numbers as []byte, the numbers in
+// Ref holds a string as string, or as *string to one, which is another in the next call; a list of numbers as []byte, the numbers in
 // little-endian order, or as *[]byte to it, which may be the guest's own memory
 // and is then valid during the call only; other lists, records and tuples as []Value; and the
 // payload of a variant, option or result as *Value, nil if there is none.
@@ -58,7 +58,12 @@ func (v Value) Payload() Value {
 }
 
 // Text returns a string's text.
-func (v Value) Text() string { return v.Ref.(string) }
+func (v Value) Text() string {
+	if s, ok := v.Ref.(*string); ok {
+		return *s
+	}
+	return v.Ref.(string)
+}
 
 // Bytes returns the bytes of a list of numbers; see Value.
 func (v Value) Bytes() []byte {
@@ -91,6 +96,8 @@ func (v Value) Clone() Value {
 		v.Ref = slices.Clone(r)
 	case *[]byte:
 		v.Ref = slices.Clone(*r)
+	case *string:
+		v.Ref = *r
 	case []Value:
 		out := make([]Value, len(r))
 		for i, e := range r {

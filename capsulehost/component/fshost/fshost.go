@@ -20,6 +20,8 @@ const Name = "astrid:fs/host@1.0.0"
 type Instance struct {
 	FS    *fsapi.FS
 	Slots *view.Slots // taken for each call
+
+	stat statValue
 }
 
 // With returns a context with which a component finds its instance. It is for
@@ -47,16 +49,16 @@ const (
 // call is a call under way.
 type call struct {
 	*component.Call
-	fs *fsapi.FS
+	in *Instance
 }
 
-func (c *call) path(i int) string { return c.Args[i].Text() }
+func (c call) path(i int) string { return c.Args[i].Text() }
 
-func (c *call) handle() uint32 { return uint32(c.Args[0].Num) }
+func (c call) handle() uint32 { return uint32(c.Args[0].Num) }
 
 // function makes a function with these parameters whose result is a result of
 // this type or the interface's error-code.
-func function(params, result string, do func(c *call) (abi.Value, error)) component.HostFunc {
+func function(params, result string, do func(c call) (abi.Value, error)) component.HostFunc {
 	return component.HostFunc{
 		Type: "func(" + params + ") -> result<" + result + ", " + errorCode + ">",
 		Call: func(cc *component.Call) abi.Value {
@@ -65,7 +67,7 @@ func function(params, result string, do func(c *call) (abi.Value, error)) compon
 				return failed(err)
 			}
 			defer in.Slots.Leave()
-			v, err := do(&call{cc, in.FS})
+			v, err := do(call{cc, in})
 			if err != nil {
 				return failed(err)
 			}
@@ -120,101 +122,114 @@ func Interface() *component.Interface {
 }
 
 func onPath(do func(*fsapi.FS, context.Context, string) error) component.HostFunc {
-	return function("string", "_", func(c *call) (abi.Value, error) {
-		return abi.Value{}, do(c.fs, c.Ctx, c.path(0))
+	return function("string", "_", func(c call) (abi.Value, error) {
+		return abi.Value{}, do(c.in.FS, c.Ctx, c.path(0))
 	})
 }
 
 func onPaths(do func(fs *fsapi.FS, ctx context.Context, src, dst string) error) component.HostFunc {
-	return function("string, string", "_", func(c *call) (abi.Value, error) {
-		return abi.Value{}, do(c.fs, c.Ctx, c.path(0), c.path(1))
+	return function("string, string", "_", func(c call) (abi.Value, error) {
+		return abi.Value{}, do(c.in.FS, c.Ctx, c.path(0), c.path(1))
 	})
 }
 
 func onData(do func(*fsapi.FS, context.Context, string, []byte) error) component.HostFunc {
-	return function("string, list<u8>", "_", func(c *call) (abi.Value, error) {
-		return abi.Value{}, do(c.fs, c.Ctx, c.path(0), c.Args[1].Bytes())
+	return function("string, list<u8>", "_", func(c call) (abi.Value, error) {
+		return abi.Value{}, do(c.in.FS, c.Ctx, c.path(0), c.Args[1].Bytes())
 	})
 }
 
 func toPath(do func(*fsapi.FS, context.Context, string) (string, error)) component.HostFunc {
-	return function("string", "string", func(c *call) (abi.Value, error) {
-		s, err := do(c.fs, c.Ctx, c.path(0))
+	return function("string", "string", func(c call) (abi.Value, error) {
+		s, err := do(c.in.FS, c.Ctx, c.path(0))
 		return abi.String(s), err
 	})
 }
 
-func open(c *call) (abi.Value, error) {
-	id, err := c.fs.Open(c.Ctx, c.path(0), fsapi.OpenMode(c.Args[1].Num))
+func open(c call) (abi.Value, error) {
+	id, err := c.in.FS.Open(c.Ctx, c.path(0), fsapi.OpenMode(c.Args[1].Num))
 	return abi.Value{Num: uint64(id)}, err
 }
 
-func exists(c *call) (abi.Value, error) {
-	ok, err := c.fs.Exists(c.Ctx, c.path(0))
+func exists(c call) (abi.Value, error) {
+	ok, err := c.in.FS.Exists(c.Ctx, c.path(0))
 	return abi.Bool(ok), err
 }
 
-func readdir(c *call) (abi.Value, error) {
-	names, err := c.fs.ReadDir(c.Ctx, c.path(0))
+func readdir(c call) (abi.Value, error) {
+	names, err := c.in.FS.ReadDir(c.Ctx, c.path(0))
 	list := make([]abi.Value, len(names))
-	for i, name := range names {
-		list[i] = abi.String(name)
+	for i := range names {
+		list[i] = abi.Value{Ref: &names[i]} // without an allocation
 	}
 	return abi.Tuple(list...), err
 }
 
-func stat(follow bool) func(*call) (abi.Value, error) {
-	return func(c *call) (abi.Value, error) {
-		s, err := c.fs.Stat(c.Ctx, c.path(0), follow)
-		return statValue(s), err
+func stat(follow bool) func(call) (abi.Value, error) {
+	return func(c call) (abi.Value, error) {
+		s, err := c.in.FS.Stat(c.Ctx, c.path(0), follow)
+		return c.in.stat.value(s), err
 	}
 }
 
-func handleStat(c *call) (abi.Value, error) {
-	s, err := c.fs.StatHandle(c.Ctx, c.handle())
-	return statValue(s), err
+func handleStat(c call) (abi.Value, error) {
+	s, err := c.in.FS.StatHandle(c.Ctx, c.handle())
+	return c.in.stat.value(s), err
 }
 
-func statValue(s fsapi.Stat) abi.Value {
-	return abi.Tuple(abi.Value{Num: s.Size}, abi.Value{Num: uint64(s.Kind)}, abi.Value{Num: uint64(s.Mode)},
-		timeValue(s.Modified), timeValue(s.Created), timeValue(s.Accessed))
+// statValue is a file-stat that is made once for a component and then filled in,
+// so that a call allocates nothing. It is good until the next call.
+type statValue struct {
+	whole  abi.Value
+	fields []abi.Value    // of whole
+	times  [3][]abi.Value // the fields of the datetimes
 }
 
-func timeValue(t fsapi.Datetime) abi.Value {
-	if !t.Known {
-		return abi.Value{}
+func (v *statValue) value(s fsapi.Stat) abi.Value {
+	if v.fields == nil {
+		v.fields = make([]abi.Value, 6)
+		v.whole = abi.Tuple(v.fields...)
+		for i := range v.times {
+			v.times[i] = make([]abi.Value, 2)
+			v.fields[3+i] = abi.Some(abi.Tuple(v.times[i]...))
+		}
 	}
-	return abi.Some(abi.Tuple(abi.Value{Num: uint64(t.Seconds)}, abi.Value{Num: uint64(t.Nanoseconds)}))
+	v.fields[0].Num, v.fields[1].Num, v.fields[2].Num = s.Size, uint64(s.Kind), uint64(s.Mode)
+	for i, t := range [...]fsapi.Datetime{s.Modified, s.Created, s.Accessed} {
+		v.fields[3+i].Num = abi.Bool(t.Known).Num // some or none
+		v.times[i][0].Num, v.times[i][1].Num = uint64(t.Seconds), uint64(t.Nanoseconds)
+	}
+	return v.whole
 }
 
-func readFile(c *call) (abi.Value, error) {
+func readFile(c call) (abi.Value, error) {
 	dst := c.List()
-	err := c.fs.ReadFile(c.Ctx, c.path(0), dst)
+	err := c.in.FS.ReadFile(c.Ctx, c.path(0), dst)
 	return dst.Value(), err
 }
 
-func removeAll(c *call) (abi.Value, error) {
-	n, err := c.fs.RemoveDirAll(c.Ctx, c.path(0))
+func removeAll(c call) (abi.Value, error) {
+	n, err := c.in.FS.RemoveDirAll(c.Ctx, c.path(0))
 	return abi.Value{Num: n}, err
 }
 
-func readAt(c *call) (abi.Value, error) {
+func readAt(c call) (abi.Value, error) {
 	dst := c.List()
-	err := c.fs.ReadAt(c.Ctx, c.handle(), c.Args[1].Num, uint32(c.Args[2].Num), dst)
+	err := c.in.FS.ReadAt(c.Ctx, c.handle(), c.Args[1].Num, uint32(c.Args[2].Num), dst)
 	return dst.Value(), err
 }
 
-func writeAt(c *call) (abi.Value, error) {
-	n, err := c.fs.WriteAt(c.Ctx, c.handle(), c.Args[1].Num, c.Args[2].Bytes())
+func writeAt(c call) (abi.Value, error) {
+	n, err := c.in.FS.WriteAt(c.Ctx, c.handle(), c.Args[1].Num, c.Args[2].Bytes())
 	return abi.Value{Num: uint64(n)}, err
 }
 
-func syncFile(dataOnly bool) func(*call) (abi.Value, error) {
-	return func(c *call) (abi.Value, error) {
-		return abi.Value{}, c.fs.Sync(c.Ctx, c.handle(), dataOnly)
+func syncFile(dataOnly bool) func(call) (abi.Value, error) {
+	return func(c call) (abi.Value, error) {
+		return abi.Value{}, c.in.FS.Sync(c.Ctx, c.handle(), dataOnly)
 	}
 }
 
-func setLen(c *call) (abi.Value, error) {
-	return abi.Value{}, c.fs.SetLen(c.Ctx, c.handle(), c.Args[1].Num)
+func setLen(c call) (abi.Value, error) {
+	return abi.Value{}, c.in.FS.SetLen(c.Ctx, c.handle(), c.Args[1].Num)
 }
