@@ -90,10 +90,17 @@ func rootRules(workspace string) ([]string, error) {
 	return lines, nil
 }
 
-// checkDeny tells whether the deny rules of a command line can be used.
+// checkDeny tells whether the deny rules of a command line can be used. One that
+// can match nothing is a mistake, which in a file git passes over.
 func checkDeny(rules []string) error {
+	const next = "a rule is a line of an ignore file, as git has them"
 	if _, err := ignore.ParseDeny(ignore.DenySource, rules); err != nil {
-		return fault.New(fault.Usage, "a rule is a line of an ignore file, as git has them", "%w", err)
+		return fault.New(fault.Usage, next, "%w", err)
+	}
+	for _, rule := range rules {
+		if l, err := ignore.ParseDeny(ignore.DenySource, []string{rule}); err == nil && l.Len() == 0 {
+			return fault.New(fault.Usage, next, "--deny %q matches nothing: it is empty, a comment, or ends too soon", rule)
+		}
 	}
 	return nil
 }
