@@ -3,6 +3,7 @@ package wasihost
 import (
 	"github.com/astridfs/astridfs/capsulehost/component"
 	"github.com/astridfs/astridfs/capsulehost/component/abi"
+	"github.com/astridfs/astridfs/capsulehost/guest"
 	"github.com/astridfs/astridfs/capsulehost/wasip1"
 )
 
@@ -17,8 +18,12 @@ type input struct {
 type output struct {
 	fd     uint32
 	off    uint64
+	permit uint64 // bytes that check-write has permitted and that were not written yet
 	closed bool
 }
+
+// maxFlushed is the most that a call may write that needs no permit, in bytes.
+const maxFlushed = 4096
 
 func isStd(fd uint32) bool { return fd < wasip1.FirstPreopen }
 
@@ -72,17 +77,18 @@ func streamFuncs() map[string]component.HostFunc {
 			if s.closed {
 				return closed
 			}
+			s.permit = MaxChunk
 			return abi.Ok(abi.Value{Num: MaxChunk})
 		}),
-		"[method]output-stream.write":                    out(", list<u8>", "_", write),
-		"[method]output-stream.blocking-write-and-flush": out(", list<u8>", "_", write),
+		"[method]output-stream.write":                    out(", list<u8>", "_", write((*output).spend)),
+		"[method]output-stream.blocking-write-and-flush": out(", list<u8>", "_", write((*output).flushed)),
 		"[method]output-stream.flush":                    out("", "_", flush),
 		"[method]output-stream.blocking-flush":           out("", "_", flush),
 		"[method]output-stream.subscribe": function("borrow<output-stream>", "pollable", func(c *call) abi.Value {
 			return c.pollable(nil)
 		}),
-		"[method]output-stream.write-zeroes":                    out(", u64", "_", writeZeroes),
-		"[method]output-stream.blocking-write-zeroes-and-flush": out(", u64", "_", writeZeroes),
+		"[method]output-stream.write-zeroes":                    out(", u64", "_", writeZeroes((*output).spend)),
+		"[method]output-stream.blocking-write-zeroes-and-flush": out(", u64", "_", writeZeroes((*output).flushed)),
 		"[method]output-stream.splice":                          out(", borrow<input-stream>, u64", "u64", splice(false)),
 		"[method]output-stream.blocking-splice":                 out(", borrow<input-stream>, u64", "u64", splice(true)),
 	}
@@ -173,7 +179,28 @@ func done(fail *abi.Value) abi.Value {
 	return abi.Value{}
 }
 
-func write(c *call, s *output) abi.Value { return done(c.put(s, c.bytes(1))) }
+// spend traps unless n bytes have been permitted, and flushed unless so many need
+// no permit. A stream that is closed says that instead.
+func (s *output) spend(n uint64) {
+	if n > s.permit && !s.closed {
+		guest.Trap("%d bytes are written to a stream whose check-write has permitted %d", n, s.permit)
+	}
+	s.permit -= min(n, s.permit)
+}
+
+func (s *output) flushed(n uint64) {
+	if n > maxFlushed && !s.closed {
+		guest.Trap("%d bytes are written and flushed at a time, and %d may be", n, maxFlushed)
+	}
+}
+
+func write(allow func(*output, uint64)) func(*call, *output) abi.Value {
+	return func(c *call, s *output) abi.Value {
+		b := c.bytes(1)
+		allow(s, uint64(len(b)))
+		return done(c.put(s, b))
+	}
+}
 
 func flush(_ *call, s *output) abi.Value {
 	if s.closed {
@@ -182,18 +209,13 @@ func flush(_ *call, s *output) abi.Value {
 	return abi.Value{}
 }
 
-func writeZeroes(c *call, s *output) abi.Value {
-	for n := c.num(1); n > 0; {
-		b := c.in.buffer(n)
+func writeZeroes(allow func(*output, uint64)) func(*call, *output) abi.Value {
+	return func(c *call, s *output) abi.Value {
+		allow(s, c.num(1))
+		b := c.in.buffer(c.num(1)) // all of it, where the stream is open
 		clear(b)
-		if fail := c.put(s, b); fail != nil {
-			return *fail
-		}
-		if n -= uint64(len(b)); c.Ctx.Err() != nil {
-			break // the guest is at its end
-		}
+		return done(c.put(s, b))
 	}
-	return done(c.put(s, nil))
 }
 
 func splice(wait bool) func(*call, *output) abi.Value {

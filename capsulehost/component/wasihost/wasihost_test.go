@@ -228,6 +228,20 @@ func TestFileStreams(t *testing.T) {
 	if v := g.call(out+"check-write", w); v.Payload().Num != MaxChunk {
 		t.Errorf("permitted %v", v)
 	}
+	trapped := func(name, want string, args ...abi.Value) {
+		t.Helper()
+		defer func() {
+			if f, ok := recover().(*fault.Fault); !ok || !strings.Contains(f.Reason, want) {
+				t.Errorf("%s: no trap of %q: %v", name, want, f)
+			}
+		}()
+		g.call(out+name, args...)
+	}
+	trapped("write", "permitted 1048576", w, data(strings.Repeat("x", MaxChunk+1)))
+	trapped("write", "permitted 0", a, data("x"))
+	trapped("write-zeroes", "permitted 0", a, num(1))
+	trapped("blocking-write-and-flush", "4096 may be", a, data(strings.Repeat("x", 4097)))
+	trapped("blocking-write-zeroes-and-flush", "4096 may be", a, num(1<<40))
 	g.call(out+"write", w, data("abc"))
 	g.call(out+"blocking-write-and-flush", a, data("end"))
 	g.call(out+"write", w, data("DE"))
@@ -253,6 +267,7 @@ func TestFileStreams(t *testing.T) {
 		}
 	}
 	// Beyond the quota: an error that tells which, and the stream is closed.
+	g.call(out+"check-write", w)
 	v := g.call(out+"write", w, data(strings.Repeat("x", 1<<20)))
 	if v.Num != 1 || v.Payload().Num != 0 {
 		t.Fatalf("beyond the quota %v", v)
@@ -264,8 +279,10 @@ func TestFileStreams(t *testing.T) {
 	if s := g.call("io/error [method]error.to-debug-string", err); s.Text() != "error-code quota" {
 		t.Errorf("%v", s)
 	}
-	if v := g.call(out+"check-write", w); v.Num != 1 || v.Payload().Num != 1 {
-		t.Errorf("after an error %v", v)
+	for _, v := range []abi.Value{g.call(out+"check-write", w), g.call(out+"write", w, data(strings.Repeat("x", 2<<20))), g.call(out+"write-zeroes", w, num(1<<60))} {
+		if v.Num != 1 || v.Payload().Num != 1 {
+			t.Errorf("after an error %v", v)
+		}
 	}
 	for _, s := range []abi.Value{r, w, a} {
 		g.drops["input-stream"](g.ctx, uint32(s.Num))
