@@ -2,6 +2,7 @@ package capsulehost_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -149,6 +150,49 @@ func TestIncompleteGuests(t *testing.T) {
 		_, err := h.Run(context.Background(), compile(t, h, []byte(c.wasm)), capsulehost.RunConfig{View: v})
 		trap, ok := errors.AsType[*capsulehost.TrapError](err)
 		if ok != (c.want != "") || ok && (!strings.Contains(trap.Reason, c.want) || trap.Kind != capsulehost.TrapCode) || !ok && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Guests that go on without a loop, in which the runtime would look whether they
+// are to end: they end all the same, and hold up nobody meanwhile.
+func TestEndless(t *testing.T) {
+	const (
+		head = "\x00asm\x01\x00\x00\x00"
+		run  = "\x07\x07\x01\x03run\x00\x00"
+		unit = "\x01\x04\x01\x60\x00\x00\x03\x02\x01\x00" // one function, (func)
+	)
+	section := func(id byte, body string) string {
+		return string(binary.AppendUvarint([]byte{id}, uint64(len(body)))) + body
+	}
+	code := func(bodies ...string) string {
+		out := string(binary.AppendUvarint(nil, uint64(len(bodies))))
+		for _, b := range bodies {
+			out += string(binary.AppendUvarint(nil, uint64(len(b)))) + b
+		}
+		return section(10, out)
+	}
+	// twice is a function that calls itself twice with one less: if (local.get 0) …
+	twice := func(call string) string {
+		again := "\x20\x00\x41\x01\x6b" + call
+		return "\x00\x20\x00\x04\x40" + again + again + "\x0b\x0b"
+	}
+	recursing := func(call, table string) string { // (func (export "run") (call 1 (i32.const 60)))
+		return head + "\x01\x08\x02\x60\x00\x00\x60\x01\x7f\x00\x03\x03\x02\x00\x01" + table + run +
+			strings.Repeat("\x09\x07\x01\x00\x41\x00\x0b\x01\x01", min(len(table), 1)) + code("\x00\x41\x3c\x10\x01\x0b", twice(call))
+	}
+	h := newHost(t, capsulehost.Options{})
+	v, _ := newView(t)
+	for name, wasm := range map[string]string{
+		"tail calls":         head + unit + run + code("\x00\x12\x00\x0b"),
+		"recursion":          recursing("\x10\x01", ""),
+		"indirect recursion": recursing("\x41\x00\x11\x01\x00", "\x04\x04\x01\x70\x00\x01"),
+		// (memory.fill (i32.const 0) (i32.const 1) (i32.const 0x0fa00000)), 300 times
+		"bulk operations": head + unit + "\x05\x04\x01\x00\xa0\x1f" + run + code("\x00"+strings.Repeat("\x41\x00\x41\x01\x41\x80\x80\x80\xfd\x00\xfc\x0b\x00", 300)+"\x0b"),
+	} {
+		_, err := h.Run(context.Background(), compile(t, h, []byte(wasm)), capsulehost.RunConfig{View: v, Limits: capsulehost.Limits{WallTime: 200 * time.Millisecond}})
+		if trap, ok := errors.AsType[*capsulehost.TrapError](err); !ok || trap.Kind != capsulehost.TrapTime {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

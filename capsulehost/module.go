@@ -161,13 +161,16 @@ func (h *Host) compile(ctx context.Context, wasm []byte) (wazero.CompiledModule,
 
 // bounded makes a core module one that the runtime can be given. The runtime
 // bounds a guest's memory and its stack, and neither its tables nor what it
-// allocates itself on a module's word.
+// allocates itself on a module's word; it ends loops, and not recursion.
 func bounded(core []byte) ([]byte, error) {
 	core, err := wasmbin.Bound(core, maxTable)
 	if err != nil {
 		return nil, err
 	}
-	return wasmbin.CapTables(core, maxTable, maxTables)
+	if core, err = wasmbin.CapTables(core, maxTable, maxTables); err != nil {
+		return nil, err
+	}
+	return wasmbin.Interruptible(core)
 }
 
 // checkImport answers an *ImportError for an import that guests are not given.

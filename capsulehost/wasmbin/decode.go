@@ -28,6 +28,14 @@ type decoder struct {
 // Decode reads a core module. Its time and memory are bounded by the size of b,
 // of which it keeps nothing. Errors are of type *FormatError.
 func Decode(b []byte) (*Module, error) {
+	d, err := decode(b)
+	if err != nil {
+		return nil, err
+	}
+	return d.m, nil
+}
+
+func decode(b []byte) (*decoder, error) {
 	switch LayerOf(b) {
 	case NotWasm:
 		return nil, &FormatError{What: `it does not begin with "\0asm"`}
@@ -36,7 +44,7 @@ func Decode(b []byte) (*Module, error) {
 	case Component:
 		return nil, &FormatError{Offset: 4, What: "it is a component, not a core module"}
 	}
-	d := decoder{m: &Module{}}
+	d := &decoder{m: &Module{}}
 	r := &reader{b: b, pos: 8}
 	var seen uint16
 	for r.left() > 0 && r.fail == nil {
@@ -68,7 +76,7 @@ func Decode(b []byte) (*Module, error) {
 	if r.fail != nil {
 		return nil, r.fail
 	}
-	return d.m, nil
+	return d, nil
 }
 
 // decoded tells whether a section's contents are looked at.

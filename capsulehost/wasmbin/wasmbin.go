@@ -1,6 +1,7 @@
 // Package wasmbin reads what a WebAssembly core module says of itself: imports,
-// exports, memory, and who produced it. It looks at no code and runs none; what
-// it accepts may still be refused by the compiler.
+// exports, memory, and who produced it, and bounds what it can do where the
+// runtime does not ([CapTables], [Interruptible]). It runs no code; what it
+// accepts may still be refused by the compiler.
 package wasmbin
 
 import (
