@@ -140,14 +140,12 @@ func readModule(name string, rio RunIO) ([]byte, error) {
 func notRunnable(name string, err error) error {
 	var format *capsulehost.FormatError
 	var imports *capsulehost.ImportError
-	var limit *capsulehost.LimitError
 	var entry *capsulehost.EntryError
 	var limit *capsulehost.LimitError
 	next := ""
 	switch {
 	case errors.As(err, &format):
 		next = "give a WebAssembly core module or component (.wasm)"
-	case errors.As(err, &limit):
 	case errors.As(err, &imports):
 		next = "see what it needs with: astridfs inspect " + name
 	case errors.As(err, &entry):
