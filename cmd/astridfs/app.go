@@ -164,13 +164,12 @@ func prepare(e *env, parent string, cmd *cli.Command) {
 		return
 	}
 	cmd.Flags = append(cmd.Flags, commonFlags()...)
-	if act := cmd.Action; cmd.ArgsUsage == "" {
-		cmd.Action = func(c *cli.Context) error {
-			if c.Args().Present() {
-				return fault.New(fault.Usage, "", "%s takes no arguments, and %q is one", strings.TrimPrefix(parent+" "+cmd.Name, "astridfs "), c.Args().First())
-			}
-			return act(c)
+	act := cmd.Action
+	cmd.Action = func(c *cli.Context) error {
+		if err := e.checkWords(c, cmd); err != nil {
+			return err
 		}
+		return act(c)
 	}
 	for _, f := range cmd.Flags {
 		if b, ok := f.(*cli.BoolFlag); ok {
@@ -183,12 +182,58 @@ func prepare(e *env, parent string, cmd *cli.Command) {
 	}
 }
 
+// checkWords refuses arguments of a command that takes none, and what is empty:
+// in a script that is a variable which was not set, and not to be taken for the
+// session or directory that is meant where nothing is said.
+func (e *env) checkWords(c *cli.Context, cmd *cli.Command) error {
+	if cmd.Name == completeName {
+		return nil
+	}
+	if cmd.ArgsUsage == "" && c.Args().Present() {
+		return fault.New(fault.Usage, "", "%s takes no arguments, and %q is one", e.command, c.Args().First())
+	}
+	for i, arg := range c.Args().Slice() {
+		if arg == "" && (cmd.Name != runName || i == 0) {
+			return fault.New(fault.Usage, "give it a value; see: astridfs help "+e.command, "%s: argument %d is empty", e.command, i+1)
+		}
+	}
+	for _, f := range cmd.Flags {
+		name := f.Names()[0]
+		if _, ok := f.(*cli.StringFlag); ok && name != "payload" && c.IsSet(name) && c.String(name) == "" {
+			return fault.New(fault.Usage, "give it a value, or leave it out; see: astridfs help "+e.command, "%s: option --%s is empty", e.command, name)
+		}
+	}
+	return nil
+}
+
 func usageError(c *cli.Context, err error, _ bool) error {
 	next := "see: astridfs help"
 	if c.Command != nil && c.Command.Name != "" && c.Command.Name != c.App.Name {
 		next += " " + c.Command.Name
 	}
-	return fault.New(fault.Usage, next, "%w", err)
+	// The flag package names options with one dash.
+	return fault.New(fault.Usage, next, "%s", strings.Replace(err.Error(), " for flag -", " for option --", 1)).By(err)
+}
+
+// await returns what f does, or that the command was interrupted meanwhile: f
+// may wait for another program, as opening a pipe does.
+func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		v   T
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		v, err := f()
+		done <- result{v, err}
+	}()
+	select {
+	case r := <-done:
+		return r.v, r.err
+	case <-ctx.Done():
+		var none T
+		return none, fault.New(fault.Cancelled, "", "interrupted")
+	}
 }
 
 // commonFlags are what every command takes, before or after its name.

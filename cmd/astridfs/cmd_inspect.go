@@ -38,9 +38,12 @@ func inspectCommand(e *env) *cli.Command {
 }
 
 func (e *env) inspect(path string) error {
-	wasm, err := readBounded(path, maxInspect)
+	wasm, err := readBounded(e.ctx, path, maxInspect)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fault.New(fault.NotFound, "give the path of a .wasm or .capsule file", "no capsule %s", path)
+	}
+	if fault.Is(err, fault.Cancelled) {
+		return err
 	}
 	if err != nil {
 		return fault.New(fault.NotRunnable, "", "capsule: %w", err)

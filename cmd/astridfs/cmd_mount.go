@@ -288,9 +288,9 @@ func (e *env) mountGrants(path string) (*gate.Grants, error) {
 	if path == "" {
 		return nil, nil
 	}
-	data, err := readBounded(path, maxManifest)
+	data, err := readBounded(e.ctx, path, maxManifest)
 	if err != nil {
-		return nil, fault.New(fault.Failed, "", "manifest: %w", err)
+		return nil, unreadable("manifest", err)
 	}
 	return session.Grants(strings.TrimSpace(path), data)
 }

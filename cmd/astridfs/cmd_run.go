@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -93,11 +95,18 @@ func (e *env) runCapsule(c *cli.Context) error {
 	if err = errors.Join(err, e.takeAudit(c)); err != nil {
 		return err
 	}
-	module, err := openCapsule(c.Args().First(), &req)
+	req.Name = c.Args().First()
+	module, err := await(e.ctx, func() (*os.File, error) { return openCapsule(req.Name) })
 	if err != nil {
 		return err
 	}
 	defer module.Close()
+	// A pipe that nothing comes through is given up with the command; a file is
+	// there at once, and has no deadline.
+	defer context.AfterFunc(e.ctx, func() { module.SetReadDeadline(time.Now()) })()
+	if req.Identity, err = identity(module); err != nil {
+		return err
+	}
 	rio.Module = func() (io.ReadCloser, error) { return io.NopCloser(module), nil }
 	if err := e.unpack(c, module, &req, &rio); err != nil {
 		return err
@@ -154,8 +163,8 @@ func (e *env) runRequest(c *cli.Context) (session.RunRequest, session.RunIO, err
 	}
 	req.Limits.Files = c.Uint64("max-files")
 	if path := c.String("capsule"); path != "" {
-		if req.Manifest, err = readBounded(path, maxManifest); err != nil {
-			return req, rio, fault.New(fault.Failed, "", "manifest: %w", err)
+		if req.Manifest, err = readBounded(e.ctx, path, maxManifest); err != nil {
+			return req, rio, unreadable("manifest", err)
 		}
 		req.ManifestName = path
 	}
@@ -178,9 +187,9 @@ func (e *env) payload(arg string) ([]byte, error) {
 	var err error
 	switch {
 	case arg == "-":
-		data, err = io.ReadAll(io.LimitReader(e.stdin, maxPayload+1))
+		data, err = await(e.ctx, func() ([]byte, error) { return io.ReadAll(io.LimitReader(e.stdin, maxPayload+1)) })
 	case strings.HasPrefix(arg, "@"):
-		data, err = readBounded(arg[1:], maxPayload)
+		data, err = readBounded(e.ctx, arg[1:], maxPayload)
 	default:
 		data = []byte(arg)
 	}
@@ -188,23 +197,33 @@ func (e *env) payload(arg string) ([]byte, error) {
 		err = fmt.Errorf("larger than %d bytes", maxPayload)
 	}
 	if err != nil {
-		return nil, fault.New(fault.Failed, "", "payload: %w", err)
+		return nil, unreadable("payload", err)
 	}
 	return data, nil
 }
 
 // readBounded reads a file of at most limit bytes.
-func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+func readBounded(ctx context.Context, path string, limit int64) ([]byte, error) {
+	return await(ctx, func() ([]byte, error) {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		data, err := io.ReadAll(io.LimitReader(f, limit+1))
+		if err == nil && int64(len(data)) > limit {
+			err = &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("larger than %d bytes", limit)}
+		}
+		return data, err
+	})
+}
+
+// unreadable says that a file which a command line names cannot be read.
+func unreadable(what string, err error) error {
+	if fault.Is(err, fault.Cancelled) {
+		return err
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("larger than %d bytes", limit)}
-	}
-	return data, err
+	return fault.New(fault.Failed, "name a file that can be read", "%s: %w", what, err)
 }
 
 // size reads a flag that is a number of bytes; 0 if it is not given.
@@ -226,9 +245,8 @@ func size(c *cli.Context, flag string) (uint64, error) {
 // name its contents: two changes within a tick of the kernel's clock look alike.
 const settled = time.Second
 
-// openCapsule opens the capsule's file and names it in the request.
-func openCapsule(path string, req *session.RunRequest) (*os.File, error) {
-	req.Name = path
+// openCapsule opens the capsule's file.
+func openCapsule(path string) (*os.File, error) {
 	f, err := os.Open(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -236,19 +254,25 @@ func openCapsule(path string, req *session.RunRequest) (*os.File, error) {
 	case err != nil:
 		return nil, fault.New(fault.NotRunnable, "", "capsule: %w", err)
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		f.Close()
-		return nil, fault.New(fault.NotRunnable, "", "capsule %s: %w", path, err)
-	}
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+	if st, err := f.Stat(); err == nil && st.IsDir() {
 		f.Close()
 		return nil, fault.New(fault.NotRunnable, "give a .wasm file", "capsule %s is a directory", path)
 	}
-	if changed := time.Unix(st.Ctim.Unix()); st.Mode&unix.S_IFMT == unix.S_IFREG && time.Since(changed) > settled {
-		req.Identity = fmt.Sprintf("%d:%d:%d:%d.%d:%d.%d", st.Dev, st.Ino, st.Size, st.Mtim.Sec, st.Mtim.Nsec, st.Ctim.Sec, st.Ctim.Nsec)
-	}
 	return f, nil
+}
+
+// identity names the contents of a capsule's file; "" where that cannot be told
+// without reading them.
+func identity(f *os.File) (string, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return "", fault.New(fault.NotRunnable, "", "capsule: %w", err)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.Mode().IsRegular() || time.Since(time.Unix(st.Ctim.Unix())) <= settled {
+		return "", nil
+	}
+	return fmt.Sprintf("%d:%d:%d:%d.%d:%d.%d", st.Dev, st.Ino, st.Size, st.Mtim.Sec, st.Mtim.Nsec, st.Ctim.Sec, st.Ctim.Nsec), nil
 }
 
 // chooseForRun finds the session to run on; one is made where a workspace has
