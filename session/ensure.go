@@ -102,7 +102,13 @@ func addWorktree(ctx context.Context, st *store.Store, disk *store.Session, spec
 	}
 	f := disk.File
 	f.Branch = spec.Branch
-	gitDir, err := createWorktree(ctx, spec.Workspace, disk.Tree(), spec.Branch)
+	if err = checkRepository(ctx, spec.Workspace, spec.Branch); err == nil {
+		err = disk.Update(f) // from here on the branch is the session's
+	}
+	var gitDir string
+	if err == nil {
+		gitDir, err = createWorktree(ctx, spec.Workspace, disk.Tree(), spec.Branch)
+	}
 	if err == nil {
 		f.GitDir = store.Path(gitDir)
 		err = disk.Update(f)
@@ -151,7 +157,7 @@ func Remove(ctx context.Context, st *store.Store, disk *store.Session, opt Remov
 			err = saveWorktree(ctx, disk, opt)
 		}
 		if err == nil {
-			err = removeWorktree(ctx, string(disk.File.Workspace), disk.Tree(), string(disk.File.GitDir))
+			err = giveUpWorktree(ctx, disk)
 		}
 		if err == nil && opt.Unused {
 			err = removeBranch(ctx, string(disk.File.Workspace), disk.File.Branch)

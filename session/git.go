@@ -76,11 +76,21 @@ func openWorktree(ctx context.Context, disk *store.Session) (_ tree, err error) 
 	if t.guard, err = newGitGuard(ctx, host); err != nil {
 		return nil, err
 	}
-	// A killed owner's git cannot remove it any more; who has the session is alone.
-	if err := os.Remove(t.index() + ".lock"); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
+	return t, t.clear()
+}
+
+// clear removes what a killed owner and its git left: nobody else uses it.
+func (t *gitTree) clear() error {
+	entries, err := os.ReadDir(t.state)
+	if err != nil {
+		return err
 	}
-	return t, nil
+	for _, e := range entries {
+		if name := e.Name(); name != "index" && name != "objects" {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(t.state, name)))
+		}
+	}
+	return err
 }
 
 func (t *gitTree) fs() vfs.FS { return t.guard }

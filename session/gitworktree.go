@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,29 +11,33 @@ import (
 	"github.com/astridfs/astridfs/session/fault"
 )
 
-// createWorktree makes the worktree and the branch of a new session in mode
-// worktree, and returns git's directory for it. If that fails, the branch is not
-// there either.
-func createWorktree(ctx context.Context, workspace, tree, branch string) (gitDir string, err error) {
-	const next = "mode worktree needs git, a git repository with a commit, and a branch name that is free: --branch"
+const worktreeNext = "mode worktree needs git, a git repository with a commit, and a branch name that is free: --branch"
+
+// checkRepository tells whether a session in mode worktree can be of the
+// workspace, on a new branch of that name.
+func checkRepository(ctx context.Context, workspace, branch string) error {
 	prefix, err := inRepository(ctx, workspace, "rev-parse", "--show-prefix").CombinedOutput()
 	if err != nil {
-		return "", fault.New(fault.Failed, next, "cannot make a worktree of %s on branch %s: %s", workspace, branch, firstLine(prefix, err))
+		return fault.New(fault.Failed, worktreeNext, "cannot make a worktree of %s on branch %s: %s", workspace, branch, firstLine(prefix, err))
 	}
 	if sub := strings.TrimSuffix(strings.TrimSuffix(string(prefix), "\n"), "/"); sub != "" {
 		// The worktree would have all of the repository, which is more than was named.
-		return "", fault.New(fault.Failed, "give the repository's root: "+strings.TrimSuffix(workspace, "/"+sub),
+		return fault.New(fault.Failed, "give the repository's root: "+strings.TrimSuffix(workspace, "/"+sub),
 			"cannot make a worktree of %s: it is a directory inside a git repository", workspace)
 	}
-	taken := inRepository(ctx, workspace, "show-ref", "--verify", "--quiet", "refs/heads/"+branch).Run() == nil
+	if inRepository(ctx, workspace, "show-ref", "--verify", "--quiet", "refs/heads/"+branch).Run() == nil {
+		return fault.New(fault.Failed, worktreeNext, "cannot make a worktree of %s: there is a branch %s", workspace, branch)
+	}
+	return nil
+}
+
+// createWorktree makes the worktree and the branch of a new session in mode
+// worktree, for which checkRepository found nothing in the way, and returns git's
+// directory for it. If that fails, the branch is not there either.
+func createWorktree(ctx context.Context, workspace, tree, branch string) (gitDir string, err error) {
 	if out, err := inRepository(ctx, workspace, "worktree", "add", "--quiet", "-b", branch, "--", tree, "HEAD").CombinedOutput(); err != nil {
-		err = fault.New(fault.Failed, next, "cannot make a worktree of %s on branch %s: %s", workspace, branch, firstLine(out, err))
-		if !taken {
-			forget := context.WithoutCancel(ctx)
-			removeWorktree(forget, workspace, tree, "")                               // if it was made
-			inRepository(forget, workspace, "branch", "-D", "-q", "--", branch).Run() // if it was
-		}
-		return "", err
+		err = fault.New(fault.Failed, worktreeNext, "cannot make a worktree of %s on branch %s: %s", workspace, branch, firstLine(out, err))
+		return "", errors.Join(err, forgetWorktree(context.WithoutCancel(ctx), workspace, tree, branch))
 	}
 	out, err := gitCommand(ctx, "-C", tree, "rev-parse", "--absolute-git-dir").Output()
 	if err != nil {
@@ -45,6 +50,18 @@ func createWorktree(ctx context.Context, workspace, tree, branch string) (gitDir
 func removeBranch(ctx context.Context, workspace, branch string) error {
 	if out, err := inRepository(ctx, workspace, "branch", "-D", "-q", "--", branch).CombinedOutput(); err != nil {
 		return fmt.Errorf("git branch -D: %s", firstLine(out, err))
+	}
+	return nil
+}
+
+// forgetWorktree takes away what there is of a worktree that was not made to its
+// end, and of its branch, unless that has come to hold commits of its own.
+func forgetWorktree(ctx context.Context, workspace, tree, branch string) error {
+	if err := removeWorktree(ctx, workspace, tree, ""); err != nil {
+		return err
+	}
+	if branch != "" {
+		inRepository(ctx, workspace, "branch", "-d", "-q", "--", branch).Run() // there may be none
 	}
 	return nil
 }

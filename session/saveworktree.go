@@ -63,3 +63,13 @@ func commitAll(ctx context.Context, disk *store.Session) (r StepResult, err erro
 	return t.commit(ctx, CommitRequest{Message: "Unsaved changes of the astridfs session " + disk.File.Name}, b.sieve(ctx),
 		StepSink{Step: func(Step) error { return nil }})
 }
+
+// giveUpWorktree takes the worktree of a session away. Its branch stays, if it was
+// ever in use.
+func giveUpWorktree(ctx context.Context, disk *store.Session) error {
+	f := &disk.File
+	if f.GitDir == "" {
+		return forgetWorktree(ctx, string(f.Workspace), disk.Tree(), f.Branch)
+	}
+	return removeWorktree(ctx, string(f.Workspace), disk.Tree(), string(f.GitDir))
+}
