@@ -22,7 +22,7 @@ import (
 // maxRequests bounds how many requests an owner works on at once, and helloTime
 // how long a client may take to say what it wants.
 const (
-	maxRequests = 64
+	maxRequests = 512
 	helloTime   = 10 * time.Second
 )
 
