@@ -22,6 +22,9 @@ type texts struct {
 }
 
 func (l *texts) text(t binary.Type) string {
+	if l.size > maxTexts {
+		return "…"
+	}
 	s, ok := l.of[t]
 	if !ok {
 		switch t := t.(type) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -71,6 +72,27 @@ func TestBounds(t *testing.T) {
 	core := func(sections ...[]byte) []byte {
 		return sect(secCoreModule, append([]byte("\x00asm\x01\x00\x00\x00"), bytes.Join(sections, nil)...)...)
 	}
+	// As many names, with something before and behind each.
+	const often = 8000
+	named := func(more int, first []byte, before, after string) []byte {
+		b := append(binary.AppendUvarint(nil, uint64(often+more)), first...)
+		for i := range often {
+			b = append(append(append(b, before...), sized(fmt.Appendf(nil, "n%d", i))...), after...)
+		}
+		return b
+	}
+	// A function that takes the first of many resources, and is exported as often.
+	index8000 := binary.AppendUvarint(nil, often)
+	taker := component(sect(secImport, named(0, nil, "\x00", "\x03\x01")...),
+		sect(secType, append(append([]byte{2, 0x69, 0, 0x40, 1, 1, 'a'}, index8000...), 1, 0)...),
+		sect(secImport, append([]byte{1, 0, 1, 'f', 1}, binary.AppendUvarint(nil, often+1)...)...),
+		sect(secExport, named(0, nil, "\x00", "\x01\x00\x00")...))
+	// A component, or core module, that imports nothing, exported again and again
+	// as one that imports much.
+	modest := component(sect(secType, append([]byte{1, 0x41}, named(1, []byte{1, 0x40, 0, 1, 0}, "\x03\x00", "\x01\x00")...)...),
+		sect(secComponent, component()...), sect(secExport, named(0, nil, "\x00", "\x04\x00\x01\x04\x00")...))
+	modestCore := component(sect(secCoreType, append([]byte{1, 0x50}, named(1, []byte{1, 0x60, 0, 0}, "\x00\x00", "\x00\x00")...)...),
+		sect(secCoreModule, []byte("\x00asm\x01\x00\x00\x00")...), sect(secExport, named(0, nil, "\x00", "\x00\x11\x00\x01\x00\x11\x00")...))
 	for _, c := range []struct {
 		name, want string // "" is no error
 		b          []byte
@@ -83,6 +105,9 @@ func TestBounds(t *testing.T) {
 		{"a variant of 2^90 ways", "", component(sect(secType, append([]byte{91}, variants...)...))},
 		{"a wide instance imported often", "types of the component are too large",
 			component(sect(secType, append([]byte{1}, wide...)...), sect(secImport, imports...))},
+		{"a resource of many in many exports", "", taker},
+		{"a component as one that imports much", "types of the component are too large", modest},
+		{"a core module as one that imports much", "types of the component are too large", modestCore},
 		{"a long tuple", "more than 2000000 definitions", component(sect(secType, append([]byte{1, 0x6f}, many(2_000_001, 0x7d)...)...))},
 		{"many core functions", "more than 2000000 definitions", component(core(sect(1, 1, 0x60, 0, 0), sect(3, many(2_000_001, 0)...)))},
 		{"parts of several", "more than 2000000 definitions", component(

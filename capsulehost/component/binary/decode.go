@@ -77,6 +77,7 @@ type scope struct {
 
 	imports, exports externs
 	imported, made   []*Resource
+	known            map[*Resource]bool // the resources of imported
 	public           map[*Resource]bool // that exports have named
 	builtins         int
 }
@@ -120,7 +121,7 @@ func Decode(b []byte) (c *Component, err error) {
 
 // component decodes the sections of a component, its header being read.
 func (d *decoder) component(r *reader, outer *scope) *scope {
-	s := &scope{d: d, outer: outer, c: &Component{Order: d.components}, public: map[*Resource]bool{}}
+	s := &scope{d: d, outer: outer, c: &Component{Order: d.components}, public: map[*Resource]bool{}, known: map[*Resource]bool{}}
 	if d.components++; d.components > maxComponents {
 		r.failf("there are more than %d components", maxComponents)
 	}

@@ -359,7 +359,11 @@ func named(t Type, name string) Type {
 func (s *scope) imported1(r *reader) {
 	at := r.at()
 	name := r.externName(false)
+	before := len(s.imported)
 	e, binds := s.introduce(at, r, name, &s.imported)
+	for _, res := range s.imported[before:] {
+		s.known[res] = true
+	}
 	x := Extern{name, e}
 	s.imports.add(at, x)
 	if s.c != nil {

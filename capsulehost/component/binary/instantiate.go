@@ -71,16 +71,12 @@ func (s *scope) checkPublic(at int64, name string, e Entity) {
 	if e.Sort == CoreModule || !mentions(e.Type) {
 		return
 	}
-	imported := map[*Resource]bool{}
-	for _, r := range s.imported {
-		imported[r] = true
-	}
 	own := map[*Resource]bool{}
 	if t := e.Instance(); t != nil {
 		s.ownTypes(at, t, own)
 	}
 	for r := range s.d.resourcesOf(at, e.Type) {
-		if r.Slot >= 0 && !s.public[r] && !imported[r] && !own[r] {
+		if r.Slot >= 0 && !s.public[r] && !s.known[r] && !own[r] {
 			failAt(at, "the export %.100q has a resource type in it that is neither imported nor exported", name)
 		}
 	}

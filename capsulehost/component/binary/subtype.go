@@ -16,6 +16,7 @@ type matcher struct {
 }
 
 func (d *decoder) matcher(at int64, free []*Resource) *matcher {
+	d.spend(at, len(free))
 	m := &matcher{d: d, at: at, bound: map[*Resource]*Resource{}, equal: map[[2]*ValType]bool{}}
 	for _, r := range free {
 		m.bound[r] = nil
@@ -149,27 +150,30 @@ func (m *matcher) externs(have func(string) (Entity, bool), want []Extern) strin
 
 // component compares components: have may import less and export more.
 func (m *matcher) component(have, want *ComponentType) string {
+	m.d.spend(m.at, len(m.bound)+len(want.made))
 	back := m.d.matcher(m.at, have.imported)
 	for k, v := range m.bound {
 		if v != nil {
 			back.bound[v] = k
 		}
 	}
-	if what := back.externs(lookup(want.Imports), have.Imports); what != "" {
+	if what := back.externs(m.lookup(want.Imports), have.Imports); what != "" {
 		return what
 	}
 	for _, r := range want.made {
 		m.bound[r] = nil
 	}
+	m.d.spend(m.at, len(back.bound))
 	for k, v := range back.bound {
 		if v != nil {
 			m.bound[v] = k
 		}
 	}
-	return m.externs(lookup(have.Exports), want.Exports)
+	return m.externs(m.lookup(have.Exports), want.Exports)
 }
 
-func lookup(l []Extern) func(string) (Entity, bool) {
+func (m *matcher) lookup(l []Extern) func(string) (Entity, bool) {
+	m.d.spend(m.at, len(l))
 	index := make(map[string]int, len(l))
 	for i, e := range l {
 		index[e.Name] = i
@@ -184,7 +188,7 @@ func lookup(l []Extern) func(string) (Entity, bool) {
 }
 
 func (m *matcher) module(have, want *ModuleType) string {
-	m.d.spend(m.at, len(have.Imports)+len(want.Exports))
+	m.d.spend(m.at, len(have.Imports)+len(want.Exports)+len(want.Imports))
 	type key struct{ module, name string }
 	given := map[key]CoreEntity{}
 	for _, i := range want.Imports {

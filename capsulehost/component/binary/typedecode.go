@@ -200,7 +200,7 @@ func (s *scope) resource(at int64, r *reader) *Resource {
 
 // typeScope opens the scope of the type of an instance or component.
 func (s *scope) typeScope(r *reader) *scope {
-	in := &scope{d: s.d, outer: s, depth: s.depth + 1}
+	in := &scope{d: s.d, outer: s, depth: s.depth + 1, known: map[*Resource]bool{}}
 	if in.depth > maxNesting {
 		r.failf("components and types are nested more than %d deep", maxNesting)
 	}
