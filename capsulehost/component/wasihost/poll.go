@@ -52,6 +52,10 @@ func (in *Instance) Ready(rep uint64) bool {
 	return ready
 }
 
+// maxPoll is how many pollables a poll may have: what is waited on at once has to
+// be less than reflect.Select can take.
+const maxPoll = 1 << 14
+
 // Poll waits until one of the pollables is ready, or the context is done, and
 // returns which ones are, by their place in the list.
 func (in *Instance) Poll(ctx context.Context, reps []abi.Value) []uint32 {
@@ -99,6 +103,9 @@ func pollFuncs() map[string]component.HostFunc {
 			l := c.Args[0].Fields()
 			if len(l) == 0 {
 				guest.Trap("a poll of nothing")
+			}
+			if len(l) > maxPoll {
+				guest.Trap("a poll of %d pollables, more than %d", len(l), maxPoll)
 			}
 			return Indexes(c.in.Poll(c.Ctx, l))
 		}),

@@ -311,6 +311,19 @@ func TestStdio(t *testing.T) {
 	if a, b := g.call("io/poll [method]pollable.ready", hour), g.call("io/poll [method]pollable.ready", past); a.Num != 0 || b.Num != 1 {
 		t.Errorf("ready %v, %v", a, b)
 	}
+	// As many as may be wait for the same; one more is a fault of the guest.
+	many := slices.Repeat([]abi.Value{arrival}, maxPoll-1)
+	if v := g.call("io/poll poll", abi.Tuple(append(many, past)...)); len(v.Bytes()) != 4 {
+		t.Errorf("ready %v", v)
+	}
+	func() {
+		defer func() {
+			if _, ok := recover().(*fault.Fault); !ok {
+				t.Error("a poll of too many: no trap")
+			}
+		}()
+		g.call("io/poll poll", abi.Tuple(slices.Repeat([]abi.Value{arrival}, 70_000)...))
+	}()
 	go io.WriteString(pw, "text")
 	if v := g.call("io/poll poll", abi.Tuple(hour, arrival)); !bytes.Equal(v.Bytes(), []byte{1, 0, 0, 0}) {
 		t.Errorf("ready %v", v)
