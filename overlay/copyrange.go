@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/astridfs/astridfs/vfs"
+	"github.com/astridfs/astridfs/vfs/at"
 )
 
 // CopyRange implements [vfs.Handle].
@@ -23,9 +24,6 @@ func (h *handle) CopyRange(ctx context.Context, off int64, dst vfs.Handle, dstOf
 	}
 	if off+n < off || dstOff+n < dstOff {
 		return 0, syscall.EFBIG
-	}
-	if h.n == d.n && off < dstOff+n && dstOff < off+n {
-		return 0, syscall.EINVAL
 	}
 	done, err := h.copyTo(ctx, off, d, dstOff, n)
 	if done > 0 {
@@ -59,6 +57,17 @@ func (h *handle) copyTo(ctx context.Context, off int64, d *handle, dstOff, n int
 			return 0, err
 		}
 		defer d.mu.RUnlock()
+	}
+	if h.n == d.n {
+		// As the kernel: what lies behind the end does not overlap.
+		a, _, err := at.Stat(src, "")
+		if err != nil {
+			return 0, err
+		}
+		n = max(min(n, a.Size-off), 0)
+		if off < dstOff+n && dstOff < off+n {
+			return 0, syscall.EINVAL
+		}
 	}
 	if err := h.fs.dropPrivileges(ctx, d.n); err != nil {
 		return 0, err

@@ -33,6 +33,8 @@ type subject interface {
 	lstat(p string) (vfs.Attr, error)
 	readlink(p string) (string, error)
 	xattrs(p string) (map[string]string, error)
+	tmpfile(dir string) (file, error)
+	linkFile(f file, p string) error
 }
 
 // file is an open file of a subject.
@@ -41,6 +43,8 @@ type file interface {
 	pwrite(p []byte, off int64) (int, error)
 	fstat() (vfs.Attr, error)
 	ftruncate(size int64) error
+	fallocate(mode uint32, off, size int64) error
+	copyTo(dst file, off, dstOff int64, n int) (int, error)
 	close() error
 }
 
@@ -60,6 +64,19 @@ func (f hostFile) pread(p []byte, off int64) (int, error)  { return unix.Pread(i
 func (f hostFile) pwrite(p []byte, off int64) (int, error) { return unix.Pwrite(int(f), p, off) }
 func (f hostFile) ftruncate(size int64) error              { return unix.Ftruncate(int(f), size) }
 func (f hostFile) close() error                            { return unix.Close(int(f)) }
+func (f hostFile) fallocate(mode uint32, off, size int64) error {
+	return unix.Fallocate(int(f), mode, off, size)
+}
+func (f hostFile) copyTo(dst file, off, dstOff int64, n int) (int, error) {
+	return unix.CopyFileRange(int(f), &off, int(dst.(hostFile)), &dstOff, n, 0)
+}
+func (d hostDir) tmpfile(dir string) (file, error) {
+	fd, err := unix.Open(d.at(dir), unix.O_TMPFILE|unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o640)
+	return hostFile(fd), err
+}
+func (d hostDir) linkFile(f file, p string) error {
+	return unix.Linkat(unix.AT_FDCWD, fmt.Sprint("/proc/self/fd/", int(f.(hostFile))), unix.AT_FDCWD, d.at(p), unix.AT_SYMLINK_FOLLOW)
+}
 func (f hostFile) fstat() (vfs.Attr, error) {
 	var st unix.Stat_t
 	err := unix.Fstat(int(f), &st)
@@ -193,8 +210,9 @@ func (v view) place(p string, f func(dir vfs.NodeID, name string, e vfs.Entry) e
 }
 
 type viewFile struct {
-	v view
-	h vfs.Handle
+	v   view
+	h   vfs.Handle
+	tmp bool // holds a reference to its node
 }
 
 func (v view) open(p string, flags int, mode uint32) (f file, err error) {
@@ -213,7 +231,7 @@ func (v view) open(p string, flags int, mode uint32) (f file, err error) {
 		default:
 			h, err = v.Open(bg, e.Node, flags)
 		}
-		f = viewFile{v, h}
+		f = viewFile{v, h, false}
 		return err
 	})
 	return f, err
@@ -234,7 +252,40 @@ func (f viewFile) ftruncate(size int64) error {
 	_, err := f.v.SetAttr(bg, f.h.Node(), f.h, vfs.SetAttr{Valid: vfs.SetSize, Size: size})
 	return errnoOf(err)
 }
-func (f viewFile) close() error { return errnoOf(f.h.Close()) }
+func (f viewFile) fallocate(mode uint32, off, size int64) error {
+	return errnoOf(f.h.Allocate(bg, mode, off, size))
+}
+func (f viewFile) copyTo(dst file, off, dstOff int64, n int) (int, error) {
+	k, err := f.h.CopyRange(bg, off, dst.(viewFile).h, dstOff, int64(n))
+	return int(k), errnoOf(err)
+}
+func (f viewFile) close() error {
+	id := f.h.Node()
+	err := f.h.Close()
+	if f.tmp {
+		f.v.Forget(id, 1)
+	}
+	return errnoOf(err)
+}
+func (v view) tmpfile(dir string) (f file, err error) {
+	err = v.node(dir, func(e vfs.Entry) error {
+		if !e.Attr.IsDir() {
+			return syscall.ENOTDIR
+		}
+		_, h, err := v.Tmpfile(bg, e.Node, unix.O_RDWR, 0o640)
+		f = viewFile{v, h, true}
+		return err
+	})
+	return f, err
+}
+func (v view) linkFile(f file, p string) error {
+	return v.place(p, func(dir vfs.NodeID, name string, have vfs.Entry) error {
+		if have.Node != 0 {
+			return syscall.EEXIST
+		}
+		return v.made(v.Link(bg, f.(viewFile).h.Node(), dir, name))
+	})
+}
 
 // made gives back the reference of a new entry.
 func (v view) made(e vfs.Entry, err error) error {
@@ -347,6 +398,15 @@ type op struct {
 type state struct {
 	subject
 	files [4]file
+	tmp   [4]bool // without a name, and never had one
+}
+
+// keep has f be open file i.
+func (s *state) keep(i int, f file, tmp bool) {
+	if s.files[i] != nil {
+		s.files[i].close()
+	}
+	s.files[i], s.tmp[i] = f, tmp
 }
 
 func outcome(err error) string {
@@ -381,7 +441,44 @@ func randomOp(r *rand.Rand) op {
 	simple := func(what string, f func(s *state) error) op {
 		return op{what, func(s *state) string { return outcome(f(s)) }}
 	}
-	switch k := r.IntN(100); {
+	switch k := r.IntN(112); {
+	case k >= 110:
+		return simple(fmt.Sprintf("tmpfile %d %s", i, p), func(s *state) error {
+			f, err := s.tmpfile(p)
+			if err == nil {
+				s.keep(i, f, true)
+				_, err = f.pwrite([]byte(data), 0)
+			}
+			return err
+		})
+	case k >= 107:
+		return simple(fmt.Sprintf("name %d %s", i, p), func(s *state) error {
+			if s.files[i] == nil || !s.tmp[i] {
+				return nil
+			}
+			err := s.linkFile(s.files[i], p)
+			s.tmp[i] = err != nil
+			return err
+		})
+	case k >= 103:
+		mode := []uint32{0, unix.FALLOC_FL_KEEP_SIZE, unix.FALLOC_FL_KEEP_SIZE | unix.FALLOC_FL_PUNCH_HOLE, unix.FALLOC_FL_ZERO_RANGE,
+			unix.FALLOC_FL_ZERO_RANGE | unix.FALLOC_FL_KEEP_SIZE, unix.FALLOC_FL_COLLAPSE_RANGE, unix.FALLOC_FL_INSERT_RANGE, 1 << 30}[r.IntN(8)]
+		size := int64(r.IntN(9))
+		return simple(fmt.Sprintf("fallocate %d %#x %d %d", i, mode, off, size), func(s *state) error {
+			if s.files[i] == nil {
+				return nil
+			}
+			return s.files[i].fallocate(mode, off, size)
+		})
+	case k >= 100:
+		j, to := r.IntN(4), int64(r.IntN(12))
+		return op{fmt.Sprintf("copy %d %d to %d %d", i, off, j, to), func(s *state) string {
+			if s.files[i] == nil || s.files[j] == nil {
+				return "none"
+			}
+			n, err := s.files[i].copyTo(s.files[j], off, to, 6)
+			return outcome(err) + fmt.Sprint(max(n, 0))
+		}}
 	case k < 10:
 		return simple("create "+p, func(s *state) error {
 			f, err := s.open(p, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, 0o640)
@@ -470,17 +567,14 @@ func randomOp(r *rand.Rand) op {
 			return outcome(err) + fmt.Sprint(len(l))
 		}}
 	case k < 89:
-		flags := []int{unix.O_RDONLY, unix.O_RDWR}[r.IntN(2)]
+		flags := []int{unix.O_RDONLY, unix.O_RDWR, unix.O_RDWR | unix.O_TRUNC, unix.O_RDWR | unix.O_APPEND}[r.IntN(4)]
 		return simple(fmt.Sprintf("hold %d %s %d", i, p, flags), func(s *state) error {
 			if a, err := s.lstat(p); err != nil || !a.IsRegular() {
 				return err
 			}
 			f, err := s.open(p, flags, 0)
 			if err == nil {
-				if s.files[i] != nil {
-					s.files[i].close()
-				}
-				s.files[i] = f
+				s.keep(i, f, false)
 			}
 			return err
 		})

@@ -362,13 +362,19 @@ func (h *handle) Sync(ctx context.Context, dataOnly bool) error {
 	return syncFile(fd)
 }
 
+// allocateModes are the flags of fallocate(2) that there are.
+const allocateModes = unix.FALLOC_FL_KEEP_SIZE | unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_NO_HIDE_STALE | unix.FALLOC_FL_COLLAPSE_RANGE |
+	unix.FALLOC_FL_ZERO_RANGE | unix.FALLOC_FL_INSERT_RANGE | unix.FALLOC_FL_UNSHARE_RANGE
+
 // Allocate implements [vfs.Handle].
 func (h *handle) Allocate(ctx context.Context, mode uint32, off, size int64) error {
-	if !h.writes() {
-		return syscall.EBADF
-	}
-	if off < 0 || size <= 0 {
+	switch { // in the order of fallocate(2)
+	case off < 0 || size <= 0:
 		return syscall.EINVAL
+	case mode&^allocateModes != 0:
+		return syscall.EOPNOTSUPP
+	case !h.writes():
+		return syscall.EBADF
 	}
 	err := h.write(ctx, func(fd int) error {
 		if err := h.fs.dropPrivileges(ctx, h.n); err != nil {
