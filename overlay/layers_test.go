@@ -168,3 +168,40 @@ func TestMemoryOfNodes(t *testing.T) {
 		t.Errorf("%d nodes are kept, %d held", n, held)
 	}
 }
+
+// TestRedirectBelowOpaque: what an opaque directory of a lower layer hides comes
+// from elsewhere in the layers below where a redirect says so, whichever way that
+// directory is reached.
+func TestRedirectBelowOpaque(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip(overlay.Skips["mount"])
+	}
+	opt := layers(t, 1)
+	put(t, opt.Lower[0]+"/d/f", "lower")
+	put(t, opt.Lower[0]+"/c/hidden", "lower")
+	b := &bed{T: t, view: view{open(t, opt)}, opt: opt}
+	b.ok(b.unlink("c/hidden"))
+	b.ok(b.rmdir("c"))
+	b.ok(b.mkdir("c", 0o755))
+	b.ok(b.rename("d", "c/a", 0))
+	b.ok(b.FS.(*overlay.FS).Close())
+	b.opt = rotate(t, opt)
+	b.FS = open(t, b.opt)
+	b.contents("c/a/f", "lower")
+	b.ok(b.rename("c/a", "e", 0)) // has the redirect /c/a
+	b.contents("e/f", "lower")
+	b.reopen()
+	b.contents("e/f", "lower")
+	if _, err := b.lstat("c/hidden"); err == nil {
+		t.Error("what the opaque directory hides is there")
+	}
+	ours := dump(t, b.view)
+	b.ok(b.FS.(*overlay.FS).Close())
+	dir, unmount := kernelMount(t, b.opt, "")
+	kernel := dump(t, hostDir(dir))
+	unmount()
+	if d := differences(ours, kernel); d != "" {
+		t.Errorf("the overlay and the kernel differ:\n%s", d)
+	}
+	b.FS = open(t, b.opt)
+}

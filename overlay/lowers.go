@@ -117,7 +117,7 @@ func (fs *FS) mergeLowers(lowers []*ldir, path string) ([]*ldir, error) {
 // the path by which they have the directory if a redirect changed it.
 func (fs *FS) lowerDir(l *ldir, path string, last bool) (_ *ldir, stop bool, next string, err error) {
 	rest := path
-	opaque := false // something on the way is
+	opaque := false // something on the way is, since the last redirect from the root
 	for {
 		name, tail, more := strings.Cut(rest, "/")
 		fd, err := l.at.Acquire()
@@ -132,7 +132,8 @@ func (fs *FS) lowerDir(l *ldir, path string, last bool) (_ *ldir, stop bool, nex
 		if redirect != "" {
 			before := path[:len(path)-len(rest)]
 			if redirect[0] == '/' {
-				before = ""
+				// From the root: nothing that is opaque on the way here hides it.
+				before, opaque = "", false
 			}
 			next = before + redirect
 			if more {
