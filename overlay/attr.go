@@ -17,9 +17,13 @@ func (fs *FS) GetAttr(ctx context.Context, id vfs.NodeID, h vfs.Handle) (vfs.Att
 		return vfs.Attr{}, err
 	}
 	defer fs.put(n)
-	n.mu.RLock()
-	a, err := fs.attrLocked(n, h)
-	n.mu.RUnlock()
+	var a vfs.Attr
+	err = fs.moves.steady(func() (err error) {
+		n.mu.RLock()
+		defer n.mu.RUnlock()
+		a, err = fs.attrLocked(n, h)
+		return err
+	})
 	return a, err
 }
 
@@ -200,6 +204,15 @@ func (fs *FS) Readlink(ctx context.Context, id vfs.NodeID) (string, error) {
 	if n.typ != unix.S_IFLNK {
 		return "", syscall.EINVAL
 	}
+	var target string
+	err = fs.moves.steady(func() (err error) {
+		target, err = fs.readlink(n)
+		return err
+	})
+	return target, err
+}
+
+func (fs *FS) readlink(n *node) (string, error) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
 	s, err := n.spotLocked()

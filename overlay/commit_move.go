@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -190,6 +191,8 @@ func (c *commit) moveLower(r *object, to string) error {
 		}
 	}
 	c.step("move announced")
+	end := sync.OnceFunc(c.fs.moves.begin())
+	defer end()
 	err = moveHost(location{fdir, fname}, location{tdir, tname})
 	if err == syscall.EEXIST {
 		err = errMeanwhile
@@ -214,7 +217,12 @@ func (c *commit) moveLower(r *object, to string) error {
 	if !c.opt.NoSync {
 		err = errors.Join(syncAt(fdir), syncAt(tdir))
 	}
-	return errors.Join(err, c.fs.refresh(c.lasting(), ""))
+	told, ferr := c.fs.findAnew(c.lasting(), "")
+	end()
+	for _, f := range told {
+		f()
+	}
+	return errors.Join(err, ferr)
 }
 
 // moveHost renames an entry of the workspace to where there is none (EEXIST).

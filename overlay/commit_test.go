@@ -485,3 +485,56 @@ func TestCommitKeepsNumbers(t *testing.T) {
 	}
 	l.view() // compares the numbers
 }
+
+// TestCommitMovesUnseen: while the commit moves a directory of the workspace, and
+// has not noted yet where it is, everything in it is found in the view.
+func TestCommitMovesUnseen(t *testing.T) {
+	for _, known := range []bool{false, true} {
+		t.Run(fmt.Sprint("known ", known), func(t *testing.T) {
+			l := newLab(t)
+			var wg sync.WaitGroup
+			l.opt.step = func(name string) {
+				if name != "commit.moved" {
+					return
+				}
+				for _, look := range []func() error{
+					func() error { _, err := l.read("e/sub/f"); return err },
+					func() error { return l.node("e/sub/f", func(vfs.NodeID) error { return nil }) },
+					func() error { return l.node("e", func(vfs.NodeID) error { return nil }) },
+					func() error {
+						return l.node("e", func(n vfs.NodeID) error {
+							d, err := l.fs.OpenDir(l.ctx, n)
+							if err != nil {
+								return err
+							}
+							defer d.Close()
+							k := 0
+							err = d.ReadDir(l.ctx, 0, func(vfs.DirEntry) bool { k++; return true })
+							if err == nil && k != 5 {
+								err = fmt.Errorf("%d entries", k)
+							}
+							return err
+						})
+					},
+				} {
+					wg.Go(func() {
+						if err := look(); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				time.Sleep(20 * time.Millisecond) // they look now, or it shows nothing
+			}
+			l.seed("d/sub/f=1", "d/g=2").open()
+			l.must(l.mv("d", "e"))
+			l.must(l.write("e/new", "3"))
+			if known {
+				l.view()
+			}
+			want := l.view()
+			l.commit(CommitOptions{})
+			wg.Wait()
+			l.committed(want)
+		})
+	}
+}

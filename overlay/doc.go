@@ -76,7 +76,9 @@
 //
 // In the order in which they are taken; whoever holds one takes none above it:
 //
-//  0. FS.changing: held by a commit or discard for its whole duration.
+//  0. FS.changing: held by a commit or discard for its whole duration. Nothing
+//     is held by who waits for FS.moves, which such a commit holds while a lower
+//     directory moves.
 //  1. gate: shared by each change for its whole duration, exclusively by
 //     freeze. An operation takes it once.
 //  2. FS.copies: a copy-up under way. Only its leader works; others wait for it

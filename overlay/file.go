@@ -93,14 +93,18 @@ func (fs *FS) Open(ctx context.Context, id vfs.NodeID, flags int) (vfs.Handle, e
 	}
 	h := fs.newHandle(n, flags, -1)
 	// The descriptor is opened now, for its errors belong to the open.
-	n.mu.RLock()
-	if _, err = h.file(); err == nil {
-		h.mu.RUnlock()
-		if h.writes() {
-			err = fs.mayWriteLocked(n)
+	err = fs.moves.steady(func() error {
+		n.mu.RLock()
+		defer n.mu.RUnlock()
+		_, err := h.file()
+		if err == nil {
+			h.mu.RUnlock()
+			if h.writes() {
+				err = fs.mayWriteLocked(n)
+			}
 		}
-	}
-	n.mu.RUnlock()
+		return err
+	})
 	if err != nil {
 		h.Close()
 		return nil, err

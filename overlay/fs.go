@@ -76,6 +76,7 @@ type FS struct {
 	renames sync.Mutex // held by every rename of a directory
 
 	changing sync.Mutex // held by a commit or discard; before every other lock
+	moves    moves
 	copies   flights
 	devs     devices
 	white    whiteouts

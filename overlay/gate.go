@@ -3,6 +3,7 @@ package overlay
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/astridfs/astridfs/vfs"
@@ -37,6 +38,48 @@ func (g *gate) lock() {
 func (g *gate) unlock() {
 	for i := range g.shards {
 		g.shards[i].Unlock()
+	}
+}
+
+// moves counts the directories that a commit moves in a lower layer. While one is
+// on its way nothing in it is found; who looks for something there waits, and
+// looks again.
+type moves struct {
+	count atomic.Uint64 // odd while a directory moves
+	mu    sync.RWMutex  // held exclusively meanwhile; nothing is held by who waits for it
+}
+
+// begin is called before a directory moves, by the one commit that there is,
+// and what it returns when all that refers to it knows of its new place.
+func (m *moves) begin() (end func()) {
+	m.mu.Lock()
+	m.count.Add(1)
+	return func() {
+		m.count.Add(1)
+		m.mu.Unlock()
+	}
+}
+
+// between tells whether a directory may have been on its way since count was
+// read.
+func (m *moves) between(count uint64) bool { return count&1 != 0 || m.count.Load() != count }
+
+// wait waits until no directory is on its way.
+func (m *moves) wait() {
+	m.mu.RLock()
+	m.mu.RUnlock()
+}
+
+// steady calls f, which looks at the lower layers and changes nothing, again if
+// it did not find what it was to while a directory moved. No lock is held.
+func (m *moves) steady(f func() error) error {
+	for {
+		count := m.count.Load()
+		err := f()
+		if err == nil || !vanished(err) || !m.between(count) {
+			return err
+		}
+		m.wait()
 	}
 }
 

@@ -57,7 +57,7 @@ func (fs *FS) Lookup(ctx context.Context, parent vfs.NodeID, name string) (vfs.E
 // attributes, and whether that, or that there is none, may change without
 // anybody being told. The caller holds no lock. ENOENT.
 func (fs *FS) lookupIn(ctx context.Context, p *node, name string) (n *node, a vfs.Attr, volatile bool, err error) {
-	for range 10 {
+	for tries := 0; tries < 10; tries++ {
 		p.d.mu.RLock()
 		fs.watchDir(p)
 		n, a, err = fs.lookupLocked(p, name)
@@ -67,6 +67,11 @@ func (fs *FS) lookupIn(ctx context.Context, p *node, name string) (n *node, a vf
 			volatile = len(p.d.lowers) > 0 && !p.d.watched()
 		}
 		p.d.mu.RUnlock()
+		if err == errMoving {
+			fs.moves.wait()
+			tries--
+			continue
+		}
 		if err != errRemerge {
 			return n, a, volatile, err
 		}
@@ -81,14 +86,19 @@ func (fs *FS) lookupIn(ctx context.Context, p *node, name string) (n *node, a vf
 // not what was: remerge does the rest, without the locks of a lookup.
 var errRemerge = fmt.Errorf("the lower directories were replaced: %w", syscall.ESTALE)
 
+// errMoving says that a commit moved a lower directory meanwhile: what was not
+// found may be there afterwards.
+var errMoving = fmt.Errorf("a lower directory is on its way: %w", syscall.ESTALE)
+
 // lookupLocked returns the node that name in p stands for, with a reference,
-// and its attributes. p.d.mu is held, shared or not. ENOENT, or errRemerge for
-// a directory.
+// and its attributes. p.d.mu is held, shared or not. ENOENT, errRemerge for a
+// directory, or errMoving, unless everything is frozen.
 func (fs *FS) lookupLocked(p *node, name string) (*node, vfs.Attr, error) {
 	if p.d.dead {
 		return nil, vfs.Attr{}, syscall.ENOENT
 	}
 	for range 100 {
+		count := fs.moves.count.Load()
 		if c := p.d.kid(name); c != nil {
 			a, err := fs.revalidate(c)
 			if err == syscall.ESTALE && fs.relocateLocked(c, p, name) {
@@ -99,6 +109,9 @@ func (fs *FS) lookupLocked(p *node, name string) (*node, vfs.Attr, error) {
 					return c, a, nil
 				}
 			}
+			if vanished(err) && fs.moves.between(count) {
+				err = errMoving
+			}
 			if err != syscall.ESTALE {
 				fs.put(c)
 				return nil, vfs.Attr{}, err
@@ -108,6 +121,9 @@ func (fs *FS) lookupLocked(p *node, name string) (*node, vfs.Attr, error) {
 		}
 		seen := p.d.changes()
 		f, err := fs.find(p, name)
+		if vanished(err) && fs.moves.between(count) {
+			err = errMoving
+		}
 		if err != nil {
 			return nil, vfs.Attr{}, err
 		}

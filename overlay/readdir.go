@@ -157,7 +157,7 @@ func (h *dirHandle) ReadDir(ctx context.Context, off uint64, fn func(vfs.DirEntr
 // read lists the entries after off, with the layer that each comes from.
 func (h *dirHandle) read(ctx context.Context, off uint64, fn func(vfs.DirEntry, uint8) bool) error {
 	if off == 0 || !h.ready || isMerged(off) != (h.merged != nil) {
-		if err := h.start(off); err != nil {
+		if err := h.fs.moves.steady(func() error { return h.start(off) }); err != nil {
 			return err
 		}
 	}

@@ -18,17 +18,22 @@ import (
 // The caller holds the gate frozen, or sees to it otherwise that nothing
 // changes the layers meanwhile, and no other lock.
 func (fs *FS) refresh(ctx context.Context, path string) error {
-	var told []func()
-	n, err := fs.nearest(path)
-	if err != nil {
-		return err
-	}
-	defer fs.put(n)
-	err = fs.refreshDir(ctx, n, &told)
+	told, err := fs.findAnew(ctx, path)
 	for _, f := range told {
 		f()
 	}
 	return err
+}
+
+// findAnew is refresh that leaves it to the caller to tell the watchers.
+func (fs *FS) findAnew(ctx context.Context, path string) (told []func(), err error) {
+	n, err := fs.nearest(path)
+	if err != nil {
+		return nil, err
+	}
+	defer fs.put(n)
+	err = fs.refreshDir(ctx, n, &told)
+	return told, err
 }
 
 // nearest returns the known directory that is closest above path, or path

@@ -19,9 +19,11 @@ func (fs *FS) onReal(id vfs.NodeID, f func(fd int, name string) error) error {
 		return err
 	}
 	defer fs.put(n)
-	n.mu.RLock()
-	defer n.mu.RUnlock()
-	return n.onRealLocked(f)
+	return fs.moves.steady(func() error {
+		n.mu.RLock()
+		defer n.mu.RUnlock()
+		return n.onRealLocked(f)
+	})
 }
 
 func (n *node) onRealLocked(f func(fd int, name string) error) error {
