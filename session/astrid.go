@@ -4,14 +4,15 @@ import (
 	"context"
 	"slices"
 
+	"github.com/astridfs/astridfs/auditlog/auditfs"
 	"github.com/astridfs/astridfs/capsulehost/component/astridhost"
 	"github.com/astridfs/astridfs/capsulehost/manifest"
 )
 
 // astrid returns what a run's capsule has of Astrid's interfaces besides files,
 // and what gives its store back. Without a manifest, which names the topics, it
-// may use every one.
-func (o *Owner) astrid(req *RunRequest, m *manifest.Manifest, capsule string) (astridhost.Config, func()) {
+// may use every one. What it publishes is recorded by rec, if that is not nil.
+func (o *Owner) astrid(req *RunRequest, m *manifest.Manifest, capsule string, rec *auditfs.Recorder) (astridhost.Config, func()) {
 	actor := capsule // as the record has it
 	var c astridhost.Config
 	for _, msg := range req.Messages {
@@ -35,7 +36,7 @@ func (o *Owner) astrid(req *RunRequest, m *manifest.Manifest, capsule string) (a
 	}
 	slices.Sort(c.Capabilities)
 	c.Record = func(ctx context.Context, e astridhost.Event) error {
-		return o.audit.bus(ctx, actor, req.Principal, e)
+		return bus(ctx, rec, actor, req.Principal, e)
 	}
 	store, release := o.runs.stores.Open(req.Principal, capsule)
 	c.KV = store

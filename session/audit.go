@@ -210,6 +210,11 @@ func (a *audit) event(ctx context.Context, rec auditlog.Record, err error, durab
 	if r == nil || rerr != nil {
 		return rerr
 	}
+	return put(ctx, r, rec, err, durable)
+}
+
+// put is event by a recorder.
+func put(ctx context.Context, r *auditfs.Recorder, rec auditlog.Record, err error, durable bool) error {
 	p := peerOf(ctx)
 	rec.Actor.UID, rec.Actor.PID, rec.Actor.Program = p.UID, p.PID, "astridfs"
 	rec.Outcome = auditlog.Allowed
@@ -289,14 +294,18 @@ func (a *audit) run(ctx context.Context, capsule string, req *RunRequest, do fun
 	return res, errors.Join(err, a.event(ctx, rec, err, false))
 }
 
-// bus records that a capsule published a message, or may not use a topic.
-func (a *audit) bus(ctx context.Context, capsule, principal string, e astridhost.Event) error {
+// bus records by r, which is nil where nothing is recorded, that a capsule
+// published a message, or may not use a topic.
+func bus(ctx context.Context, r *auditfs.Recorder, capsule, principal string, e astridhost.Event) error {
+	if r == nil {
+		return nil
+	}
 	var err error
 	if e.Denied {
 		err = fault.New(fault.Denied, "", "topic %q is not granted", e.Topic)
 	}
 	rec := auditlog.Record{Op: e.Op, Actor: auditlog.Actor{Capsule: capsule, Principal: principal}, To: e.Topic, Written: uint64(e.Size)}
-	return a.event(ctx, rec, err, e.Denied)
+	return put(ctx, r, rec, err, e.Denied)
 }
 
 // removed records that the session is removed, for a log that is kept.

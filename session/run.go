@@ -208,14 +208,14 @@ func (o *Owner) run(ctx context.Context, req *RunRequest, rio RunIO) (RunResult,
 	if err != nil {
 		return RunResult{}, err
 	}
-	v, err := o.capsuleView(p)
+	v, rec, err := o.capsuleView(p)
 	if err != nil {
 		return RunResult{}, err
 	}
 	v.Gate = grants
 	name := filepath.Base(req.Name)
 	capsule := strings.TrimSuffix(strings.TrimSuffix(name, ".wasm"), ".capsule")
-	bus, release := o.astrid(req, mf, capsule)
+	bus, release := o.astrid(req, mf, capsule, rec)
 	defer release()
 	return o.audit.run(ctx, capsule, req, func() (RunResult, error) {
 		res, err := host.Run(ctx, m, capsulehost.RunConfig{
@@ -229,21 +229,27 @@ func (o *Owner) run(ctx context.Context, req *RunRequest, rio RunIO) (RunResult,
 	})
 }
 
-// capsuleView returns what a principal's capsules see, recorded.
-func (o *Owner) capsuleView(p *principal) (*view.View, error) {
+// maxRunRecords is how many records one run may cause, two to four gigabytes of
+// them: a capsule that does the same thing for ever must not fill the disk.
+const maxRunRecords = 10_000_000
+
+// capsuleView returns what a run of a principal's capsule sees, and what it is
+// recorded by; nil where nothing is recorded.
+func (o *Owner) capsuleView(p *principal) (*view.View, *auditfs.Recorder, error) {
 	rec, err := o.audit.recorder()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if rec == nil {
-		return &view.View{Workspace: o.edge.capsules, Home: p.home, Tmp: p.tmp}, nil
+		return &view.View{Workspace: o.edge.capsules, Home: p.home, Tmp: p.tmp}, nil, nil
 	}
+	rec = rec.Limited(maxRunRecords)
 	return &view.View{
 		Workspace: auditfs.New(o.edge.capsules, gate.Workspace, rec),
 		Home:      auditfs.New(p.home, gate.Home, rec),
 		Tmp:       auditfs.New(p.tmp, gate.Tmp, rec),
 		Refused:   rec.Refused,
-	}, nil
+	}, rec, nil
 }
 
 func entryOf(req *RunRequest) (capsulehost.Entry, error) {

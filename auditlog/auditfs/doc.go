@@ -27,4 +27,10 @@
 // auditlog). Once the log cannot be written, a call that would be recorded
 // answers EIO, or ENOSPC or EDQUOT until there is room for it again, and is not
 // carried out; one that was carried out when its record failed answers the same.
+//
+// # Bounds
+//
+// A recorder can be limited to a number of records ([Recorder.Limited]): a
+// capsule that lists a directory for ever, or asks for ever for what it is
+// refused, must not fill the disk with the account of it.
 package auditfs

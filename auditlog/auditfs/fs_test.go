@@ -300,6 +300,74 @@ func TestRefusalsAreDurable(t *testing.T) {
 	}
 }
 
+// TestLimited: what a limited recorder takes no more of is not done, and a record
+// says so; another recorder of the same log goes on.
+func TestLimited(t *testing.T) {
+	ws := t.TempDir()
+	if err := os.WriteFile(filepath.Join(ws, "old"), []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, ws, auditfs.Opens, auditlog.Options{})
+	own := r.rec.Limited(3)
+	fs := auditfs.New(r.fs.FS, "workspace", own)
+	ctx := asCapsule()
+	old, err := fs.Lookup(ctx, vfs.RootID, "old")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fs.Forget(old.Node, 1)
+	h, err := fs.Open(ctx, old.Node, unix.O_RDWR)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.WriteAt(ctx, []byte("new"), 0); err != nil {
+		t.Error(err)
+	}
+	if err := fs.Unlink(ctx, vfs.RootID, "none"); err != syscall.ENOENT {
+		t.Errorf("removing what is not there: %v", err)
+	}
+	if _, err := fs.Lookup(ctx, vfs.RootID, "hidden"); !errors.Is(err, vfs.ErrHidden) {
+		t.Errorf("the last refusal: %v", err)
+	}
+	_, lerr := fs.Lookup(ctx, vfs.RootID, "hidden")
+	_, oerr := fs.Open(ctx, old.Node, unix.O_RDONLY)
+	_, derr := fs.OpenDir(ctx, vfs.RootID)
+	_, merr := fs.Mkdir(ctx, vfs.RootID, "d", 0o755)
+	_, werr := h.WriteAt(ctx, []byte("more"), 0)
+	for what, err := range map[string]error{
+		"a refusal": lerr, "open": oerr, "list": derr, "mkdir": merr, "write": werr, "unlink": fs.Unlink(ctx, vfs.RootID, "old"),
+		"an event": own.Append(auditlog.Record{Op: "publish", Outcome: auditlog.Allowed}, false),
+		"a path":   own.Refused(ctx, "workspace://../x", vfs.Read, vfs.ErrEscape),
+	} {
+		if !errors.Is(err, auditfs.ErrSpent) || vfs.Errno(err) != syscall.EDQUOT {
+			t.Errorf("%s: %v, want EDQUOT", what, err)
+		}
+	}
+	if _, err := fs.Lookup(ctx, vfs.RootID, "old"); err != nil {
+		t.Errorf("what needs no record: %v", err)
+	} else {
+		fs.Forget(old.Node, 1)
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.fs.Mkdir(ctx, vfs.RootID, "other", 0o755); err != nil {
+		t.Errorf("by another recorder: %v", err)
+	}
+	if got, err := os.ReadFile(filepath.Join(ws, "old")); string(got) != "new" {
+		t.Errorf("the file holds %q, %v", got, err)
+	}
+	got := r.records()
+	want := []string{"open read,write workspace://old ok", "unlink workspace://none failed ENOENT", "lookup workspace://hidden denied hidden",
+		"quota denied EDQUOT", "close workspace://old ok", "mkdir workspace://other ok"}
+	for i, w := range want {
+		have := got[len(got)-len(want)+i]
+		if strings.Join(strings.Fields(have), " ") != w && !strings.HasPrefix(have, "close") {
+			t.Errorf("record %d is %q, want %q", i, have, w)
+		}
+	}
+}
+
 // TestUnwritableLog: where no record can be written, nothing that would have one
 // is done, and nothing that needs none is hindered.
 func TestUnwritableLog(t *testing.T) {

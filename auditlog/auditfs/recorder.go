@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -51,14 +52,43 @@ type Recorder struct {
 	log      *auditlog.Log
 	level    Level
 	refusals []error
-	programs programs
+	programs *programs
+	left     *atomic.Int64 // how many records are still taken; nil: all
 }
 
 // NewRecorder returns a recorder of a level above Off. refusals are errors that
 // stand for a refusal besides those of package vfs. The log stays the caller's.
 func NewRecorder(log *auditlog.Log, level Level, refusals ...error) *Recorder {
 	refusals = append([]error{vfs.ErrCapability, vfs.ErrEscape, vfs.ErrHidden}, refusals...)
-	return &Recorder{log: log, level: level, refusals: refusals}
+	return &Recorder{log: log, level: level, refusals: refusals, programs: new(programs)}
+}
+
+// ErrSpent is the answer to an operation that would need a record more than a
+// limited recorder takes. It wraps EDQUOT.
+var ErrSpent = fmt.Errorf("no more operations can be recorded: %w", syscall.EDQUOT)
+
+// Limited returns a recorder to the same log that takes n records, so that who
+// does the same thing for ever fills no disk. From then on what would be recorded
+// is answered with ErrSpent and not done, and so is a refusal; but for the close
+// of what is open, which is still recorded. A record says that the end was reached.
+func (r *Recorder) Limited(n int64) *Recorder {
+	own := *r
+	own.left = new(atomic.Int64)
+	own.left.Store(n)
+	return &own
+}
+
+// spent tells whether a limited recorder has come to its end.
+func (r *Recorder) spent() bool { return r.left != nil && r.left.Load() <= 0 }
+
+// append appends a record and counts it.
+func (r *Recorder) append(rec *auditlog.Record, durable bool) error {
+	err := r.log.Append(*rec, durable)
+	if r.left != nil && rec.Op != "close" && r.left.Add(-1) == 0 && err == nil {
+		end := auditlog.Record{Op: "quota", Actor: rec.Actor, Outcome: auditlog.Denied, Error: errorName(ErrSpent)}
+		err = r.log.Append(end, durable)
+	}
+	return unrecorded(err)
 }
 
 // Level returns the recorder's level.
@@ -69,13 +99,21 @@ func (r *Recorder) Level() Level { return r.level }
 func (r *Recorder) Close() { r.programs.close() }
 
 // Append records what is no call of a filesystem. Errors: ENOSPC or EDQUOT while
-// there is no room for the log, EIO with the cause otherwise.
+// there is no room for the log, EIO with the cause otherwise; ErrSpent.
 func (r *Recorder) Append(rec auditlog.Record, durable bool) error {
-	return unrecorded(r.log.Append(rec, durable))
+	if r.spent() {
+		return ErrSpent
+	}
+	return r.append(&rec, durable)
 }
 
 // Ready answers ENOSPC, EDQUOT or EIO if nothing can be recorded.
-func (r *Recorder) Ready() error { return unrecorded(r.log.Err()) }
+func (r *Recorder) Ready() error {
+	if r.spent() {
+		return ErrSpent
+	}
+	return unrecorded(r.log.Err())
+}
 
 // unrecorded makes EIO of the log's error, unless there is only no room for it.
 func unrecorded(err error) error {
@@ -134,8 +172,12 @@ func (r *Recorder) done(rec *auditlog.Record, err error) error {
 			rec.Outcome = auditlog.Denied
 		}
 	}
-	if aerr := r.log.Append(*rec, rec.Outcome == auditlog.Denied); aerr != nil {
-		return unrecorded(aerr)
+	// What was done is recorded, whatever is left: who did it has asked Ready.
+	if rec.Outcome == auditlog.Denied && r.spent() {
+		return ErrSpent
+	}
+	if aerr := r.append(rec, rec.Outcome == auditlog.Denied); aerr != nil {
+		return aerr
 	}
 	return err
 }
