@@ -32,7 +32,7 @@ type Options struct {
 // its owner; otherwise the result is a connection to the owner. An owner that
 // does not answer is a fault of kind Busy that says who it is.
 func Attach(ctx context.Context, st *store.Store, disk *store.Session, opt Options) (Conn, error) {
-	return attach(ctx, disk, opt, func() (Conn, error) {
+	return attached(ctx, disk, opt, func(ctx context.Context) (Conn, error) {
 		o, err := Own(ctx, st, disk, opt)
 		if err != nil {
 			return nil, err
@@ -44,7 +44,7 @@ func Attach(ctx context.Context, st *store.Store, disk *store.Session, opt Optio
 // Dial returns a connection to a live session; a fault of kind Failed if nobody
 // owns it.
 func Dial(ctx context.Context, disk *store.Session, opt Options) (Conn, error) {
-	return attach(ctx, disk, opt, func() (Conn, error) {
+	return attached(ctx, disk, opt, func(context.Context) (Conn, error) {
 		if _, used, err := disk.InUse(); err != nil {
 			return nil, err
 		} else if used {
@@ -54,8 +54,23 @@ func Dial(ctx context.Context, disk *store.Session, opt Options) (Conn, error) {
 	})
 }
 
+// attached returns what attach does; where that is another process's session,
+// the result outlives that process's ownership.
+func attached(ctx context.Context, disk *store.Session, opt Options, own func(context.Context) (Conn, error)) (Conn, error) {
+	again := func(ctx context.Context) (Conn, error) {
+		return attach(ctx, disk, opt, func() (Conn, error) { return own(ctx) })
+	}
+	c, err := again(ctx)
+	if err != nil || !c.Live() {
+		return c, err
+	}
+	return &roaming{disk: disk, attach: again, Conn: c}, nil
+}
+
+// attach has own open the session, or finds its owner. While one owner follows
+// another, it waits its turn.
 func attach(ctx context.Context, disk *store.Session, opt Options, own func() (Conn, error)) (Conn, error) {
-	give := time.Now().Add(patience)
+	give, holder := time.Now().Add(patience), 0
 	for {
 		c, err := own()
 		if !errors.Is(err, store.ErrLocked) {
@@ -75,6 +90,9 @@ func attach(ctx context.Context, disk *store.Session, opt Options, own func() (C
 		}
 		if !errors.Is(err, errNoAnswer) {
 			return nil, err
+		}
+		if h := disk.Holder().PID; h != holder {
+			give, holder = time.Now().Add(patience), h
 		}
 		if time.Now().After(give) || time.Since(start) >= answerTime {
 			return nil, busy(disk)

@@ -52,22 +52,14 @@ type exchange struct {
 	streams        [2]func() (io.Reader, error) // by wire.Stream; called at the first Want
 }
 
-// call makes one request and stores its result in result. An owner that does
-// not answer is a fault that says who it is.
-func (c *client) call(ctx context.Context, op string, args any, x exchange, result any) error {
-	err := c.try(ctx, op, args, x, result)
-	if errors.Is(err, errNoAnswer) && ctx.Err() == nil {
-		return busy(c.disk)
-	}
-	return err
-}
-
 // ping tells whether the owner answers; errNoAnswer if it does not.
 func (c *client) ping(ctx context.Context) error {
-	return c.try(ctx, opInfo, struct{}{}, exchange{}, &Info{})
+	return c.call(ctx, opInfo, struct{}{}, exchange{}, &Info{})
 }
 
-func (c *client) try(ctx context.Context, op string, args any, x exchange, result any) error {
+// call makes one request and stores its result in result. The error is
+// errNoAnswer if no owner has taken it.
+func (c *client) call(ctx context.Context, op string, args any, x exchange, result any) error {
 	raw, err := json.Marshal(args)
 	if err != nil {
 		return err

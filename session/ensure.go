@@ -141,8 +141,7 @@ type RemoveOptions struct {
 func Remove(ctx context.Context, st *store.Store, disk *store.Session, opt RemoveOptions) error {
 	lock, err := disk.Lock("remove")
 	if errors.Is(err, store.ErrLocked) {
-		return fault.New(fault.Busy, "end it first with: astridfs unmount "+disk.File.Name,
-			"session %s is in use by %s", disk.File.Name, disk.Holder())
+		return InUse(disk, "end it first with: astridfs unmount "+disk.File.Name)
 	}
 	if err != nil {
 		return err
@@ -167,6 +166,16 @@ func Remove(ctx context.Context, st *store.Store, disk *store.Session, opt Remov
 		}
 	}
 	return st.Remove(disk, lock)
+}
+
+// InUse says that another process owns a session. next is what to do where it
+// has that mounted.
+func InUse(disk *store.Session, next string) error {
+	h := disk.Holder()
+	if h.Mountpoint == "" {
+		next = "wait until that is done, or end it: its changes stay in the session"
+	}
+	return fault.New(fault.Busy, next, "session %s is in use by %s", disk.File.Name, h)
 }
 
 // RemoveDamaged deletes a session that cannot be loaded.

@@ -132,8 +132,16 @@ func openTree(ctx context.Context, disk *store.Session) (tree, error) {
 // Live implements Conn.
 func (o *Owner) Live() bool { return false }
 
-// Close implements Conn: the session is closed, and the lock given up.
+// Close implements Conn: the session is closed, and the lock given up. Until
+// the others have come to an end, who comes to the session is served, unless
+// the owner was told to end.
 func (o *Owner) Close(ctx context.Context) error {
+	o.mu.Lock()
+	told := o.ending
+	o.mu.Unlock()
+	if !told {
+		o.srv.drain(ctx)
+	}
 	o.mu.Lock()
 	o.ending = true
 	o.mu.Unlock()

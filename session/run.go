@@ -162,7 +162,7 @@ func (o *Owner) begin() (end func(), err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.ending {
-		return nil, fault.New(fault.Busy, "try again in a moment", "session %s is just being closed", o.disk.File.Name)
+		return nil, fault.New(fault.Busy, "try again in a moment", "session %s is just being closed", o.disk.File.Name).Again()
 	}
 	o.running++
 	return func() {

@@ -43,15 +43,44 @@ type server struct {
 	ctx  context.Context // of all requests
 	stop func()          // cancels ctx
 	wg   sync.WaitGroup  // the accepting goroutine and those of the requests
+
+	mu     sync.Mutex
+	active int        // protected by mu; connections
+	idle   *sync.Cond // active is 0, or somebody waiting gives up
 }
 
 func serve(l *net.UnixListener, conn Conn, version string, log logrus.FieldLogger) *server {
 	ctx, stop := context.WithCancelCause(context.Background())
 	s := &server{conn: conn, version: version, log: log, listener: l, slots: make(chan struct{}, maxRequests), ctx: ctx}
 	s.stop = func() { stop(errEnding) }
+	s.idle = sync.NewCond(&s.mu)
 	s.wg.Add(1)
 	go s.accept()
 	return s
+}
+
+// drain returns when nobody asks anything any more, or ctx ends. Requests that
+// come meanwhile are answered.
+func (s *server) drain(ctx context.Context) {
+	defer context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.idle.Broadcast()
+	})()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.active > 0 && ctx.Err() == nil {
+		s.idle.Wait()
+	}
+}
+
+// serving counts connections.
+func (s *server) serving(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.active += n; s.active == 0 {
+		s.idle.Broadcast()
+	}
 }
 
 // close accepts no more requests and waits for those that run; when ctx ends,
@@ -83,8 +112,10 @@ func (s *server) accept() {
 			continue
 		}
 		s.wg.Add(1)
+		s.serving(1)
 		go func() {
 			defer s.wg.Done()
+			defer s.serving(-1)
 			defer c.Close()
 			s.handle(c)
 		}()

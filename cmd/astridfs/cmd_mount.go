@@ -191,9 +191,7 @@ func (e *env) mount(o mountOptions, ready *os.File) error {
 	}
 	owner, err := session.Own(e.ctx, st, disk, e.options("mount"))
 	if errors.Is(err, store.ErrLocked) {
-		h := disk.Holder()
-		return fault.New(fault.Busy, "work in that mount, or end it with: astridfs unmount "+disk.File.Name,
-			"session %s is in use by %s", disk.File.Name, h)
+		return session.InUse(disk, "work in that mount, or end it with: astridfs unmount "+disk.File.Name)
 	}
 	if err != nil {
 		return e.unmake(st, disk, made, err)

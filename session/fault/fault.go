@@ -35,6 +35,9 @@ type Error struct {
 	What string `json:"what"`
 	Next string `json:"next,omitempty"`
 
+	// Retry says that nothing was done and the same may work in a moment.
+	Retry bool `json:"retry,omitempty"`
+
 	cause error // not sent through the socket
 }
 
@@ -56,6 +59,12 @@ func New(kind Kind, next, format string, args ...any) *Error {
 // By has e wrap cause, whose text it does not repeat.
 func (e *Error) By(cause error) *Error {
 	e.cause = cause
+	return e
+}
+
+// Again says that nothing was done and the same may work in a moment.
+func (e *Error) Again() *Error {
+	e.Retry = true
 	return e
 }
 
@@ -135,7 +144,7 @@ func Of(err error) *Error {
 	f := &Error{Kind: Failed, What: err.Error(), cause: err}
 	var e *Error
 	if errors.As(err, &e) {
-		f.Kind, f.Next = e.Kind, e.Next
+		f.Kind, f.Next, f.Retry = e.Kind, e.Next, e.Retry
 	}
 	f.complete()
 	return f
