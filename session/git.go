@@ -274,7 +274,7 @@ func (l *gitLook) asked(paths []store.Path) []string {
 }
 
 func (t *gitTree) changes(ctx context.Context, g git, paths []store.Path) ([]gitChange, error) {
-	args := append([]string{"diff", "--cached", "--raw", "-z", "-M", "--no-abbrev", "--no-relative", "HEAD"}, pathspec(paths)...)
+	args := append([]string{"diff", "--cached", "--raw", "-z", "-M", "--no-abbrev", "--no-relative", "-O/dev/null", "HEAD"}, pathspec(paths)...)
 	out, err := g.output(ctx, args...)
 	if err != nil {
 		return nil, err

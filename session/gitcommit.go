@@ -148,9 +148,9 @@ func (t *gitTree) keep(ctx context.Context, l *gitLook) error {
 // indexInfo returns the changes as git update-index reads them: first what goes,
 // since a directory may take the place of a file.
 func indexInfo(list []gitChange) []byte {
-	const nothing = "0 0000000000000000000000000000000000000000"
 	var b []byte
 	for _, c := range list {
+		nothing := "0 " + strings.Repeat("0", len(c.object)) // as long as a hash of the repository
 		if c.From != "" {
 			b = fmt.Appendf(b, "%s\t%s\x00", nothing, c.From)
 		}

@@ -36,7 +36,7 @@ func (t *gitTree) diff(ctx context.Context, req DiffRequest, s *sieve, sink Diff
 			return err
 		}
 	}
-	args := []string{"diff", "--cached", "-M", "--no-color", "--no-ext-diff", "--no-textconv", "--no-relative",
+	args := []string{"diff", "--cached", "-M", "--no-color", "--no-ext-diff", "--no-textconv", "--no-relative", "-O/dev/null",
 		"--submodule=short", "--src-prefix=a/", "--dst-prefix=b/", "-z", "--numstat", "HEAD"}
 	out, err := g.output(ctx, append(args, pathspec(req.Paths)...)...)
 	if err != nil {
