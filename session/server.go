@@ -19,10 +19,14 @@ import (
 	"github.com/astridfs/astridfs/session/wire"
 )
 
-// maxRequests bounds how many requests an owner works on at once, and helloTime
-// how long a client may take to say what it wants.
+// Bounds of an owner: how many clients it has at once, how many capsules it runs
+// and how many other requests it works on, so that capsules keep nobody from
+// looking or unmounting, and how long a client may take to say what it wants. One
+// more client is refused; one more capsule or request waits for its turn.
 const (
-	maxRequests = 512
+	maxClients  = 512
+	maxRuns     = 256
+	maxRequests = 64
 	helloTime   = 10 * time.Second
 )
 
@@ -38,7 +42,8 @@ type server struct {
 	version  string
 	log      logrus.FieldLogger
 	listener *net.UnixListener
-	slots    chan struct{}
+
+	clients, runs, requests chan struct{} // what is taken of each bound
 
 	ctx  context.Context // of all requests
 	stop func()          // cancels ctx
@@ -51,7 +56,8 @@ type server struct {
 
 func serve(l *net.UnixListener, conn Conn, version string, log logrus.FieldLogger) *server {
 	ctx, stop := context.WithCancelCause(context.Background())
-	s := &server{conn: conn, version: version, log: log, listener: l, slots: make(chan struct{}, maxRequests), ctx: ctx}
+	s := &server{conn: conn, version: version, log: log, listener: l, ctx: ctx,
+		clients: make(chan struct{}, maxClients), runs: make(chan struct{}, maxRuns), requests: make(chan struct{}, maxRequests)}
 	s.stop = func() { stop(errEnding) }
 	s.idle = sync.NewCond(&s.mu)
 	s.wg.Add(1)
@@ -129,10 +135,10 @@ func (s *server) handle(c *net.UnixConn) {
 		return
 	}
 	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
+	case s.clients <- struct{}{}:
+		defer func() { <-s.clients }()
 	default:
-		reply(wire.NewConn(c), s.version, fault.New(fault.Busy, "try again", "the session's owner has %d requests already", maxRequests))
+		reply(wire.NewConn(c), s.version, fault.New(fault.Busy, "try again", "the session's owner has %d requests already", maxClients))
 		return
 	}
 	if err := c.SetDeadline(time.Now().Add(helloTime)); err != nil {
@@ -155,7 +161,7 @@ func (s *server) handle(c *net.UnixConn) {
 		defer close(readerDone)
 		cl.receive(cancel)
 	}()
-	result, err := s.answer(ctx, cl, req)
+	result, err := s.inTurn(ctx, cl, req)
 	if err != nil {
 		err = w.WriteJSON(wire.Fault, cancelled(ctx, err))
 	} else {
@@ -202,6 +208,21 @@ func (s *server) greet(w *wire.Conn) (request, error) {
 		return req, fmt.Errorf("frame of kind %d in place of a request", k)
 	}
 	return req, wire.Unmarshal(p, &req)
+}
+
+// inTurn answers a request when it is its turn.
+func (s *server) inTurn(ctx context.Context, c *call, req request) (any, error) {
+	slots := s.requests
+	if req.Op == opRun {
+		slots = s.runs
+	}
+	select {
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
+		return s.answer(ctx, c, req)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // answer does what is asked. A fault of the program itself ends the request

@@ -331,33 +331,66 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// Requests beyond the bound are refused, not queued without end.
+// Capsules beyond the bound wait for their turn, and keep nobody else from asking.
 func TestBound(t *testing.T) {
+	const more = 20
 	release := make(chan struct{})
-	started := make(chan struct{}, maxRequests)
-	c, _ := newServer(t, &fakeConn{run: func(context.Context, RunRequest, RunIO) (RunResult, error) {
+	started := make(chan struct{}, maxRuns+more)
+	c, s := newServer(t, &fakeConn{run: func(context.Context, RunRequest, RunIO) (RunResult, error) {
 		started <- struct{}{}
 		<-release
 		return RunResult{}, nil
 	}})
 	var wg sync.WaitGroup
-	for range maxRequests {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+	for range maxRuns + more {
+		wg.Go(func() {
 			if _, err := c.Run(context.Background(), RunRequest{}, RunIO{}); err != nil {
 				t.Error(err)
 			}
-		}()
+		})
 	}
-	for range maxRequests {
+	for range maxRuns {
 		<-started
+	}
+	for len(s.clients) < maxRuns+more {
+		time.Sleep(time.Millisecond)
+	}
+	if n := len(started); n > 0 {
+		t.Errorf("%d too many run", n)
+	}
+	if _, err := c.Info(t.Context()); err != nil {
+		t.Errorf("another request meanwhile: %v", err)
+	}
+	// One that gives up waiting takes no turn.
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := make(chan error)
+	go func() {
+		_, err := c.Run(ctx, RunRequest{}, RunIO{})
+		gone <- err
+	}()
+	for len(s.clients) < maxRuns+more+1 {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-gone; err == nil {
+		t.Error("it was answered")
+	}
+	close(release)
+	wg.Wait()
+	if n := len(started); n != more {
+		t.Errorf("%d of those that waited ran, and not %d", n, more)
+	}
+}
+
+// More clients than there may be are refused.
+func TestClientsBound(t *testing.T) {
+	c, s := newServer(t, &fakeConn{})
+	for range maxClients {
+		s.clients <- struct{}{}
 	}
 	if _, err := c.Info(t.Context()); !fault.Is(err, fault.Busy) {
 		t.Errorf("one too many: %v", err)
 	}
-	close(release)
-	wg.Wait()
 }
 
 // An owner that closes waits for others, and then no longer.
