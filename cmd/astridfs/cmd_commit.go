@@ -97,8 +97,11 @@ func (e *env) steps(ch *chosen, done string, head []member, do func(session.Step
 	for _, n := range r.Left {
 		fmt.Fprintf(e.stderr, "left %s: %s\n", diff.Quote(string(n.Path)), oneLine(n.Reason))
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		e.note("session %s: %s %s", ch.disk.File.Name, plural(r.Steps, "change"), done)
+	case r.Steps > 0 && !fault.Is(err, fault.Cancelled):
+		e.note("session %s: %s %s, and then it stopped; the others stay in the session", ch.disk.File.Name, plural(r.Steps, "change"), done)
 	}
 	return err
 }
