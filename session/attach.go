@@ -22,6 +22,9 @@ type Options struct {
 	Version string // of the program, for messages
 	Log     logrus.FieldLogger
 
+	// Recovered is told of dead mounts that were taken away; nil: the log is.
+	Recovered func(Recovered)
+
 	// Audit is the level of the audit log from now on, which is kept with the
 	// session; empty: as it was. AuditKey is the absolute path of the key that
 	// signs the log, in place of one of its own; empty: as it was.

@@ -79,6 +79,10 @@ func Own(ctx context.Context, st *store.Store, disk *store.Session, opt Options)
 	}()
 	dead, err := detachAll(disk)
 	for _, d := range dead {
+		if opt.Recovered != nil {
+			opt.Recovered(d)
+			continue
+		}
 		opt.Log.Warn(d.String())
 	}
 	if err != nil {

@@ -321,14 +321,19 @@ func (e *env) stateStore() (*store.Store, error) {
 func (e *env) recover(st *store.Store) ([]session.Recovered, error) {
 	dead, err := session.Recover(st)
 	for _, d := range dead {
-		fmt.Fprintf(e.stderr, "astridfs: %s\n", d)
+		e.recovered(d)
 	}
 	return dead, err
 }
 
+// recovered says that a dead mount was taken away.
+func (e *env) recovered(d session.Recovered) {
+	fmt.Fprintf(e.stderr, "astridfs: %s\n", oneLine(d.String()))
+}
+
 // options returns who opens a session.
 func (e *env) options(command string) session.Options {
-	return session.Options{Command: command, Version: version, Log: e.log, Audit: e.audit, AuditKey: e.auditKey}
+	return session.Options{Command: command, Version: version, Log: e.log, Recovered: e.recovered, Audit: e.audit, AuditKey: e.auditKey}
 }
 
 // note says something that is neither a result nor an error.

@@ -206,7 +206,10 @@ func (e *env) with(ch *chosen, command string, f func(session.Conn) error) error
 		return err
 	}
 	err = f(conn)
-	if info, ierr := conn.Info(e.ctx); !conn.Live() && ierr == nil && info.Runs > 0 {
+	if conn.Live() {
+		return errors.Join(err, conn.Close(e.ctx))
+	}
+	if info, ierr := conn.Info(e.ctx); ierr == nil && info.Runs > 0 {
 		e.note("astridfs: waiting for %s that others run in this session; Ctrl-C stops them", plural(info.Runs, "capsule"))
 	}
 	return errors.Join(err, conn.Close(e.ctx))
