@@ -46,9 +46,9 @@ func (e *Error) Error() string { return e.What }
 // Unwrap returns what the fault was made from.
 func (e *Error) Unwrap() error { return e.cause }
 
-// New makes a fault. format and args are those of fmt.Errorf. What next leaves
-// empty, and that an error of kind Failed is one of permissions, is taken from
-// the errno that the fault was made from, if there is one.
+// New makes a fault. format and args are those of fmt.Errorf. Where next is
+// empty, it is taken from the errno that the fault was made from, if there is one,
+// and so is that an error of kind Failed is one of permissions.
 func New(kind Kind, next, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
 	e := &Error{Kind: kind, What: err.Error(), Next: next, cause: err}
@@ -74,7 +74,7 @@ func (e *Error) complete() {
 	if !errors.As(e.cause, &errno) {
 		return
 	}
-	if e.Kind == Failed && (errno == syscall.EACCES || errno == syscall.EPERM || errno == syscall.EROFS) {
+	if e.Kind == Failed && e.Next == "" && (errno == syscall.EACCES || errno == syscall.EPERM || errno == syscall.EROFS) {
 		e.Kind = Denied
 	}
 	if e.Next == "" {

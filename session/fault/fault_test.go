@@ -19,7 +19,7 @@ func TestKinds(t *testing.T) {
 	}{
 		{denied, Denied, nexts[syscall.EACCES]},
 		{New(Failed, "", "state: %w", denied), Denied, nexts[syscall.EACCES]},
-		{New(Failed, "do this", "state: %w", denied), Denied, "do this"},
+		{New(Failed, "do this", "state: %w", denied), Failed, "do this"},
 		{New(Busy, "", "state: %w", denied), Busy, nexts[syscall.EACCES]},
 		{fmt.Errorf("opening: %w", New(Conflict, "look", "x")), Conflict, "look"},
 		{errors.Join(errors.New("a"), syscall.ENOSPC), Failed, nexts[syscall.ENOSPC]},

@@ -65,7 +65,7 @@ func NewFile(name, workspace string, mode Mode) File {
 
 func (f *File) check(path string) error {
 	bad := func(what string) error {
-		return fault.New(fault.Failed, "restore it from a backup, or remove the session's directory",
+		return fault.New(fault.Failed, mend(path),
 			"session file %s: %s", path, what)
 	}
 	id, err := hex.DecodeString(f.ID)
@@ -86,6 +86,11 @@ func (f *File) check(path string) error {
 	return nil
 }
 
+// mend is what to do about a session file that cannot be used.
+func mend(path string) string {
+	return "restore it from a backup, or remove the session with: astridfs sessions remove --force " + filepath.Base(filepath.Dir(path))
+}
+
 // readFile reads the session file in dir. Errors: fs.ErrNotExist; a fault that
 // names the file for one that is damaged or too new.
 func readFile(dir string) (File, error) {
@@ -95,7 +100,7 @@ func readFile(dir string) (File, error) {
 		return File{}, err
 	}
 	if st.Size() > maxFile {
-		return File{}, fault.New(fault.Failed, "", "session file %s: too large", path)
+		return File{}, fault.New(fault.Failed, mend(path), "session file %s: too large", path)
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -105,7 +110,7 @@ func readFile(dir string) (File, error) {
 		Format int `json:"format"`
 	}
 	if err := json.Unmarshal(b, &head); err != nil {
-		return File{}, fault.New(fault.Failed, "restore it from a backup, or remove the session's directory",
+		return File{}, fault.New(fault.Failed, mend(path),
 			"session file %s is damaged: %w", path, err)
 	}
 	if head.Format > Format {
@@ -114,11 +119,11 @@ func readFile(dir string) (File, error) {
 	}
 	var f File
 	if err := json.Unmarshal(b, &f); err != nil {
-		return File{}, fault.New(fault.Failed, "restore it from a backup, or remove the session's directory",
+		return File{}, fault.New(fault.Failed, mend(path),
 			"session file %s is damaged: %w", path, err)
 	}
 	if head.Format < 1 {
-		return File{}, fault.New(fault.Failed, "", "session file %s has no format", path)
+		return File{}, fault.New(fault.Failed, mend(path), "session file %s has no format", path)
 	}
 	return f, f.check(path)
 }

@@ -30,15 +30,20 @@ func (s *Store) Probe() (err error) {
 }
 
 func probe(dir, report string) error {
+	full := func(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 	name := xattrNamespace() + "overlay.probe"
-	if err := unix.Setxattr(dir, name, []byte("y"), 0); err != nil {
+	if err := unix.Setxattr(dir, name, []byte("y"), 0); full(err) {
+		return fault.New(fault.Failed, "", "state directory %s: %w", report, err)
+	} else if err != nil {
 		return fault.New(fault.Failed,
 			"use a state directory on a filesystem with extended attributes (ext4, xfs, btrfs, or tmpfs of Linux 6.6 and newer): --state-dir or ASTRIDFS_STATE_DIR",
 			"state directory %s cannot hold extended attributes (%s): %w", report, name, err)
 	}
-	if err := unix.Mknod(filepath.Join(dir, "whiteout"), unix.S_IFCHR, 0); err != nil {
+	if err := unix.Mknod(filepath.Join(dir, "whiteout"), unix.S_IFCHR, 0); full(err) {
+		return fault.New(fault.Failed, "", "state directory %s: %w", report, err)
+	} else if err != nil {
 		return fault.New(fault.Failed,
-			"use a state directory on a filesystem that can hold a character device 0:0 (Linux 5.8 and newer let everyone make one)",
+			"use a state directory on ext4, xfs or btrfs (in a container a volume: its root is an overlay already), and Linux 5.8 or newer",
 			"state directory %s cannot hold the mark of a deleted file: %w", report, err)
 	}
 	return nil

@@ -88,9 +88,11 @@ func (s *Store) checkOwner() error {
 	}
 	const next = "give one of your own with --state-dir or ASTRIDFS_STATE_DIR"
 	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return fault.New(fault.Failed, "give another with --state-dir or ASTRIDFS_STATE_DIR", "the state directory %s is not a directory", s.dir)
 	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
 		return fault.New(fault.Denied, next, "the state directory %s belongs to another user (uid %d)", s.dir, st.Uid)
-	case st.Mode&unix.S_IFMT == unix.S_IFDIR && st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0:
+	case st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0:
 		return fault.New(fault.Denied, "take that away: chmod go-w "+fault.Arg(s.dir), "others can write to the state directory %s (mode %04o)", s.dir, st.Mode&0o7777)
 	}
 	return nil
