@@ -220,6 +220,14 @@ func (p *parser) fail(key, value, reason string) {
 // syntax makes an *Error of the TOML library's.
 func (p *parser) syntax(err error) *Error {
 	e := &Error{File: p.file, Reason: strings.TrimPrefix(err.Error(), "toml: ")}
+	// The library's words for a value of the wrong type name what it decodes into.
+	if rest, ok := strings.CutPrefix(e.Reason, "cannot decode TOML "); ok {
+		is, _, _ := strings.Cut(rest, " into ")
+		e.Reason = fmt.Sprintf("a value of type %s does not belong here", is)
+	}
+	if strings.HasPrefix(e.Reason, "cannot store a") {
+		e.Reason = "a table does not belong here"
+	}
 	var d *toml.DecodeError
 	if errors.As(err, &d) {
 		e.Line, e.Column = d.Position()

@@ -106,6 +106,8 @@ func TestErrors(t *testing.T) {
 		{head + "[[component]]\ncapabilities = { fs_read = ['/x'] }\n", 4, "component[0].capabilities.fs_read"},
 		{"component = [{}, {capabilities = { fs_read = ['/x'] }}]\npackage.name = 'a'\n", 1, "component[1].capabilities.fs_read"},
 		{head + "[limits]\nmemory = '12 parsecs'\n", 4, "limits.memory"},
+		{head + "[capabilities.fs_read]\nx = 1\n", 3, "capabilities.fs_read"},
+		{"component = 4\n" + head, 1, "component"},
 		{head + "[limits]\nmemory = -1\n", 4, "limits.memory"},
 		{head + "[limits]\nfiles = 1.5\n", 4, "limits.files"},
 		{head + "[limits]\ntime = '30'\n", 4, "limits.time"},
@@ -122,6 +124,9 @@ func TestErrors(t *testing.T) {
 		if !ok {
 			t.Errorf("%q: %v", c.text, err)
 			continue
+		}
+		if strings.Contains(e.Reason, "struct") || strings.Contains(e.Reason, "manifest.") {
+			t.Errorf("%q: an error about this program: %v", c.text, e)
 		}
 		if e.Line != c.line || e.Key != c.key || !strings.HasPrefix(e.Error(), "dir/Capsule.toml:") {
 			t.Errorf("%q: line %d, key %q: %v", c.text, e.Line, e.Key, e)

@@ -161,7 +161,9 @@ func (e *env) runRequest(c *cli.Context) (session.RunRequest, session.RunIO, err
 	if req.Limits.WriteBytes, err = size(c, "max-write"); err != nil {
 		return req, rio, err
 	}
-	req.Limits.Files = c.Uint64("max-files")
+	if req.Limits.Files = c.Uint64("max-files"); c.IsSet("max-files") && req.Limits.Files == 0 {
+		return req, rio, fault.New(fault.Usage, "give a number above zero, or no --fs-write", "--max-files 0")
+	}
 	if path := c.String("capsule"); path != "" {
 		if req.Manifest, err = readBounded(e.ctx, path, maxManifest); err != nil {
 			return req, rio, unreadable("manifest", err)
