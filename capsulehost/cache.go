@@ -1,13 +1,17 @@
 package capsulehost
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/tetratelabs/wazero"
 )
 
 // Bounds of the directory of compiled modules.
@@ -15,6 +19,39 @@ const (
 	cacheAge  = 30 * 24 * time.Hour // since the last use
 	cacheSize = 2 << 30             // bytes
 )
+
+// compiler is a runtime whose cache may fail: what cannot be stored, on a full disk,
+// is used all the same, and where what is stored is damaged all of it is thrown
+// away and compiled again.
+type compiler struct {
+	wazero.Runtime
+	cfg wazero.RuntimeConfig // without the cache
+	dir string               // of the cache; empty: there is none
+	log *slog.Logger
+}
+
+// CompileModule implements wazero.Runtime. Its errors are of the module.
+func (c *compiler) CompileModule(ctx context.Context, wasm []byte) (wazero.CompiledModule, error) {
+	m, err := c.Runtime.CompileModule(ctx, wasm)
+	if err == nil || c.dir == "" || ctx.Err() != nil {
+		return m, err
+	}
+	failed := err
+	if m, err = c.Runtime.CompileModule(ctx, wasm); err == nil { // it was compiled, and not stored
+		c.log.Warn("a compiled capsule could not be stored", "error", failed)
+		return m, nil
+	}
+	plain := wazero.NewRuntimeWithConfig(ctx, c.cfg)
+	defer plain.Close(ctx)
+	if _, err := plain.CompileModule(ctx, wasm); err != nil {
+		return nil, err
+	}
+	c.log.Warn("the compiled capsules are thrown away, for one of them is damaged", "error", failed)
+	if err := prune(c.dir, time.Now(), 0, -1); err != nil {
+		c.log.Warn("pruning the compiled capsules failed", "dir", c.dir, "error", err)
+	}
+	return c.Runtime.CompileModule(ctx, wasm)
+}
 
 // private answers an error unless the directory is this user's and nobody else
 // can write to it: the machine code in it is run as it is.

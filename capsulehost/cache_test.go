@@ -75,3 +75,78 @@ func TestPrivate(t *testing.T) {
 		t.Error("no error for a missing directory")
 	}
 }
+
+// What is damaged in the cache, or cannot be written to it, keeps nobody from
+// running.
+func TestBrokenCache(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cache")
+	wasm := []byte("\x00asm\x01\x00\x00\x00\x01\x04\x01\x60\x00\x00\x03\x02\x01\x00\x07\x07\x01\x03run\x00\x00\x0a\x04\x01\x02\x00\x0b") // (func (export "run"))
+	run := func() {
+		t.Helper()
+		h, err := New(t.Context(), Options{CacheDir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer h.Close(t.Context())
+		m, err := h.Compile(t.Context(), wasm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		if _, err := h.Run(t.Context(), m, RunConfig{}); err != nil {
+			t.Error(err)
+		}
+		// A module that is broken itself is no reason to throw anything away.
+		if _, err := h.Compile(t.Context(), append(wasm[:len(wasm)-1:len(wasm)-1], 0x1a, 0x0b)); err == nil {
+			t.Error("a broken module compiles")
+		}
+	}
+	each := func(do func(path string)) (n int) {
+		t.Helper()
+		err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() {
+				do(path)
+				n++
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	run()
+	stored := each(func(string) {})
+	for _, size := range []int64{0, 1, 20, 60} {
+		each(func(path string) {
+			if err := os.Truncate(path, size); err != nil {
+				t.Fatal(err)
+			}
+		})
+		run()
+		if n := each(func(path string) {
+			if st, err := os.Stat(path); err != nil || st.Size() == size {
+				t.Errorf("%s has still %d bytes, %v", path, size, err)
+			}
+		}); n != stored {
+			t.Errorf("the cache has %d files, and had %d", n, stored)
+		}
+	}
+	// Nothing can be stored where there is no directory any more.
+	h, err := New(t.Context(), Options{CacheDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close(t.Context())
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	m, err := h.Compile(t.Context(), append(wasm, 0, 2, 1, 'x'))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if _, err := h.Run(t.Context(), m, RunConfig{}); err != nil {
+		t.Error(err)
+	}
+}

@@ -83,14 +83,14 @@ func New(ctx context.Context, opt Options) (_ *Host, err error) {
 	if h.cache, err = openCache(opt.CacheDir, h.log); err != nil {
 		return nil, err
 	}
-	h.rt = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().
-		WithCompilationCache(h.cache).
+	cfg := wazero.NewRuntimeConfig().
 		WithCloseOnContextDone(true).
 		WithDebugInfoEnabled(false).
-		WithCoreFeatures(api.CoreFeaturesV2|
-			experimental.CoreFeaturesTailCall|
-			experimental.CoreFeaturesExtendedConst|
-			experimental.CoreFeaturesExceptionHandling))
+		WithCoreFeatures(api.CoreFeaturesV2 |
+			experimental.CoreFeaturesTailCall |
+			experimental.CoreFeaturesExtendedConst |
+			experimental.CoreFeaturesExceptionHandling)
+	h.rt = &compiler{wazero.NewRuntimeWithConfig(ctx, cfg.WithCompilationCache(h.cache)), cfg, opt.CacheDir, h.log}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.Close(ctx))
