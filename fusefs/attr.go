@@ -1,6 +1,9 @@
 package fusefs
 
 import (
+	"bytes"
+	"os"
+	"strconv"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -101,15 +104,41 @@ func (r *rawFS) attrOut(q *request, node uint64, a *vfs.Attr, out *fuse.AttrOut)
 }
 
 // privileged tells whether a file of that mode has bits that a write by someone
-// without CAP_FSETID takes away, and the mode without them.
-func privileged(mode uint32) (without uint32, yes bool) {
-	if mode&unix.S_IFMT != unix.S_IFREG {
-		return mode, false
+// without CAP_FSETID may take away.
+func privileged(mode uint32) bool {
+	return mode&unix.S_IFMT == unix.S_IFREG && mode&(unix.S_ISUID|unix.S_ISGID) != 0
+}
+
+// withoutPrivileges is the mode of a file after such a write by c. Setgid without
+// group execution, which once meant mandatory locking, stays for the group.
+func withoutPrivileges(a *vfs.Attr, c *vfs.Caller) uint32 {
+	mode := a.Mode
+	if !privileged(mode) {
+		return mode
 	}
-	without = mode &^ unix.S_ISUID
-	// Setgid without group execution once meant mandatory locking.
-	if mode&(unix.S_ISGID|unix.S_IXGRP) == unix.S_ISGID|unix.S_IXGRP {
-		without &^= unix.S_ISGID
+	mode &^= unix.S_ISUID
+	if mode&unix.S_ISGID != 0 && (mode&unix.S_IXGRP != 0 || !ofGroup(c, a.GID)) {
+		mode &^= unix.S_ISGID
 	}
-	return without, without != mode
+	return mode
+}
+
+// ofGroup tells whether c is of a group. A request names one group; the thread,
+// which waits for the answer, may have more. Whom we cannot see is taken to be.
+func ofGroup(c *vfs.Caller, gid uint32) bool {
+	if c.GID == gid || c.PID == 0 {
+		return true
+	}
+	status, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(c.PID), 10) + "/status")
+	if err != nil {
+		return true
+	}
+	_, groups, _ := bytes.Cut(status, []byte("\nGroups:"))
+	groups, _, _ = bytes.Cut(groups, []byte("\n"))
+	for g := range bytes.FieldsSeq(groups) {
+		if n, err := strconv.ParseUint(string(g), 10, 32); err == nil && uint32(n) == gid {
+			return true
+		}
+	}
+	return false
 }

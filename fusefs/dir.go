@@ -2,9 +2,11 @@ package fusefs
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
@@ -17,8 +19,9 @@ import (
 // told (notify.go); with a volatile root it compares the time of the last
 // change, as it does with files.
 //
-// So a listing comes without a handle: a node, and the cookie to go on from.
-// Listings that are under way are found again by these in dirStreams.
+// So a listing comes without a handle: a node, and the cookie to go on from. One
+// that is under way is found again in dirStreams; if it is not, a new handle goes
+// on from the cookie, which [vfs.DirHandle] allows.
 func (r *rawFS) OpenDir(<-chan struct{}, *fuse.OpenIn, *fuse.OpenOut) fuse.Status {
 	return fuse.ENOSYS
 }
@@ -64,21 +67,27 @@ func (r *rawFS) list(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntry
 	}
 	n.listingBegins()
 	defer n.listingAnswered(in.Pid)
-	d := r.streams.take(streamKey{id, in.Offset}, in.Pid)
-	if d == nil {
-		var err error
-		if d, err = r.fs.OpenDir(ctx, id); err != nil {
+	changes := r.streams.changes.Load() + r.notify.changes.Load()
+	l, dropped := r.streams.take(id, in.Pid, in.Offset == 0, changes)
+	if dropped != nil {
+		r.closeDirs([]vfs.DirHandle{dropped})
+	}
+	if l.dir == nil {
+		d, err := r.fs.OpenDir(ctx, id)
+		if err != nil {
 			return status(err)
 		}
+		l = dirStream{node: id, begun: changes, dir: d}
 	}
-	err := read(ctx, d)
+	l.pid, l.used = in.Pid, time.Now()
+	err := read(ctx, l.dir)
 	if len(out.Bytes()) > 0 {
 		// References went out with the entries in the reply, so an error that
 		// came behind them must wait: the kernel asks again from there.
-		r.closeDirs(r.streams.put(streamKey{id, out.Offset}, in.Pid, d))
+		r.closeDirs(r.streams.put(l))
 		return fuse.OK
 	}
-	if err = errors.Join(err, d.Close()); err != nil {
+	if err = errors.Join(err, l.dir.Close()); err != nil {
 		return status(err)
 	}
 	if n.listingEnds(r.stillVolatile(ctx, n), in.Pid) {
@@ -126,66 +135,77 @@ func (r *rawFS) closeDirs(dirs []vfs.DirHandle) {
 // on with a new handle from its cookie.
 const streamsMax = 64
 
-// streamKey is where a listing stands.
-type streamKey struct {
-	node vfs.NodeID
-	off  uint64
-}
+// streamIdle is how long a thread's listing may have waited and still be taken
+// for the one that it goes on with, rather than one that it gave up: of that only
+// the kernel knows.
+const streamIdle = time.Second
 
+// dirStream is a listing that was begun and not ended.
 type dirStream struct {
-	key streamKey
-	pid uint32
-	dir vfs.DirHandle
+	node  vfs.NodeID
+	pid   uint32 // the thread that lists
+	begun uint64 // what was counted of changes when it began
+	used  time.Time
+	dir   vfs.DirHandle
 }
 
-// dirStreams are listings that were begun and not ended, the oldest first. There
-// are few, so a slice is searched from its young end.
+// dirStreams are the listings under way, the oldest first. There are few, so a
+// slice is searched from its young end.
 type dirStreams struct {
+	// changes counts the changes of entries made through this mount.
+	changes atomic.Uint64
+
 	n    atomic.Int32 // how many there are
 	mu   sync.Mutex
 	list []dirStream // protected by mu
 }
 
-// take returns the handle of the listing that stands at key, and nil if there is
-// none: that of thread pid, or else the youngest, which a program of several
-// threads may have begun on another. A listing from the start is always a new one.
-func (s *dirStreams) take(key streamKey, pid uint32) vfs.DirHandle {
-	if key.off == 0 || s.n.Load() == 0 {
-		return nil
+// take returns the listing of node to go on with from a cookie: that of thread
+// pid, which may know things that are gone by now, as it is allowed to; or
+// another's in which nothing changed since it began. Its dir is nil if there is
+// none. For the start of a listing the thread's earlier one is forgotten, and
+// returned to be closed.
+func (s *dirStreams) take(node vfs.NodeID, pid uint32, start bool, changes uint64) (l dirStream, dropped vfs.DirHandle) {
+	if s.n.Load() == 0 {
+		return l, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found := -1
 	for i := len(s.list) - 1; i >= 0; i-- {
-		if s.list[i].key != key {
+		x := &s.list[i]
+		if x.node != node {
 			continue
 		}
-		if found < 0 {
-			found = i
-		}
-		if s.list[i].pid == pid {
+		if x.pid == pid && (start || x.begun == changes || time.Since(x.used) < streamIdle) {
 			found = i
 			break
 		}
+		if found < 0 && !start && x.begun == changes {
+			found = i
+		}
 	}
 	if found < 0 {
-		return nil
+		return l, nil
 	}
-	d := s.list[found].dir
-	s.list = append(s.list[:found], s.list[found+1:]...)
+	l = s.list[found]
+	s.list = slices.Delete(s.list, found, found+1)
 	s.n.Store(int32(len(s.list)))
-	return d
+	if start {
+		return dirStream{}, l.dir
+	}
+	return l, nil
 }
 
 // put remembers a listing and returns what has to be closed in its place.
-func (s *dirStreams) put(key streamKey, pid uint32, d vfs.DirHandle) (dropped []vfs.DirHandle) {
+func (s *dirStreams) put(l dirStream) (dropped []vfs.DirHandle) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.list) >= streamsMax {
 		dropped = append(dropped, s.list[0].dir)
-		s.list = append(s.list[:0], s.list[1:]...)
+		s.list = slices.Delete(s.list, 0, 1)
 	}
-	s.list = append(s.list, dirStream{key, pid, d})
+	s.list = append(s.list, l)
 	s.n.Store(int32(len(s.list)))
 	return dropped
 }
@@ -200,7 +220,7 @@ func (s *dirStreams) drop(node vfs.NodeID) (dropped []vfs.DirHandle) {
 	defer s.mu.Unlock()
 	kept := s.list[:0]
 	for _, l := range s.list {
-		if node == 0 || l.key.node == node {
+		if node == 0 || l.node == node {
 			dropped = append(dropped, l.dir)
 		} else {
 			kept = append(kept, l)

@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"testing"
+	"time"
 
 	"github.com/astridfs/astridfs/vfs"
 )
@@ -11,34 +12,49 @@ type namedDir struct {
 	name string
 }
 
-// A listing goes on where its own thread left it, or, if that is unknown, with
-// what was begun last: older ones may be from before a change.
+// A listing goes on with what its own thread began, unless that looks given up,
+// or with what was begun last by others if nothing changed since.
 func TestListingGoesOn(t *testing.T) {
+	const node = 7
 	var s dirStreams
-	key := streamKey{7, 42}
-	for i, name := range []string{"given up", "mine", "another's"} {
-		if dropped := s.put(key, uint32(i), namedDir{name: name}); dropped != nil {
+	put := func(name string, pid uint32, begun uint64, ago time.Duration) {
+		t.Helper()
+		l := dirStream{node: node, pid: pid, begun: begun, used: time.Now().Add(-ago), dir: namedDir{name: name}}
+		if dropped := s.put(l); dropped != nil {
 			t.Fatalf("dropped %v", dropped)
 		}
 	}
-	take := func(pid uint32) string {
-		d, _ := s.take(key, pid).(namedDir)
-		return d.name
+	want := func(what string, pid uint32, changes uint64, name string) {
+		t.Helper()
+		l, dropped := s.take(node, pid, false, changes)
+		if d, _ := l.dir.(namedDir); d.name != name || dropped != nil {
+			t.Errorf("%s: got %q, dropped %v, want %q", what, d.name, dropped, name)
+		}
 	}
-	if got := take(1); got != "mine" {
-		t.Errorf("by its thread: %q", got)
+	put("older", 1, 5, 0)
+	put("mine", 2, 4, 0)
+	put("younger", 3, 5, 0)
+	want("by its thread, though there were changes", 2, 5, "mine")
+	want("another thread, after changes", 9, 6, "")
+	want("another thread", 9, 5, "younger")
+	want("a further one", 9, 5, "older")
+	want("nothing left", 9, 5, "")
+
+	put("given up", 2, 4, time.Minute)
+	want("by its thread, long after, with changes", 2, 5, "")
+	want("without", 2, 4, "given up")
+
+	put("x", 1, 5, 0)
+	if l, dropped := s.take(node, 2, true, 5); l.dir != nil || dropped != nil {
+		t.Errorf("a start by another thread: %v, dropped %v", l.dir, dropped)
 	}
-	if got := take(9); got != "another's" {
-		t.Errorf("from a new thread: %q", got)
+	if l, dropped := s.take(node, 1, true, 5); l.dir != nil || dropped != (namedDir{name: "x"}) {
+		t.Errorf("a start: %v, dropped %v", l.dir, dropped)
 	}
-	if got := take(9); got != "given up" {
-		t.Errorf("what is left: %q", got)
+	for i := range uint32(streamsMax) {
+		put("many", i, 5, 0)
 	}
-	if d := s.take(key, 9); d != nil {
-		t.Errorf("and then %v", d)
-	}
-	s.put(key, 1, namedDir{name: "x"})
-	if d := s.take(streamKey{7, 0}, 1); d != nil {
-		t.Errorf("from the start: %v", d)
+	if dropped := s.put(dirStream{node: node, pid: 100, dir: namedDir{name: "last"}}); len(dropped) != 1 {
+		t.Errorf("beyond the bound, dropped %v", dropped)
 	}
 }

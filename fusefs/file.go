@@ -31,7 +31,7 @@ func (r *rawFS) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut)
 		return status(err)
 	}
 	if in.Flags&unix.O_TRUNC != 0 && in.Mode&fuse.OPEN_KILL_SUIDGID != 0 {
-		if err := r.killPrivileges(ctx, id, f); err != nil {
+		if _, err := r.killPrivileges(ctx, id, f); err != nil {
 			return r.abandon(f, err)
 		}
 	}
@@ -48,6 +48,7 @@ func (r *rawFS) abandon(f vfs.Handle, err error) fuse.Status {
 
 // created hands a new, open file to the kernel.
 func (r *rawFS) created(ctx *request, in *fuse.CreateIn, e *vfs.Entry, f vfs.Handle, out *fuse.CreateOut) {
+	r.streams.changes.Add(1)
 	r.entry(ctx, e, &out.EntryOut)
 	h, o := r.opened(ctx, e.Node, f, in.Flags, &e.Attr)
 	o.Fh = r.handles.add(h)
@@ -64,6 +65,7 @@ func (r *rawFS) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, o
 	r.notify.answers.begin()
 	defer r.notify.answers.end()
 	ctx := r.request(cancel, &in.InHeader)
+	ctx.caller.Umask = in.Umask
 	e, f, err := r.fs.Create(ctx, vfs.NodeID(in.NodeId), name, int(in.Flags&openFlags), in.Mode&07777)
 	if err != nil {
 		if in.Flags&unix.O_EXCL == 0 && vfs.Errno(err) == syscall.EEXIST {
@@ -92,7 +94,7 @@ func (r *rawFS) createdMeanwhile(ctx *request, in *fuse.CreateIn, name string, o
 	}
 	if in.Flags&unix.O_TRUNC != 0 {
 		if in.OpenFlags&fuse.OPEN_KILL_SUIDGID != 0 {
-			err = r.killPrivileges(ctx, e.Node, f)
+			_, err = r.killPrivileges(ctx, e.Node, f)
 		}
 		if err != nil {
 			r.fs.Forget(e.Node, 1)
@@ -122,6 +124,7 @@ func (r *rawFS) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.Cre
 		return erofs
 	}
 	ctx := r.request(cancel, &in.InHeader)
+	ctx.caller.Umask = in.Umask
 	e, f, err := r.fs.Tmpfile(ctx, vfs.NodeID(in.NodeId), int(in.Flags&openFlags), in.Mode&07777)
 	if err != nil {
 		return status(err)
@@ -203,19 +206,35 @@ func (r *rawFS) killWriter(ctx context.Context, h *handle) error {
 	if h.node.plainEpoch.Load() == epoch+1 {
 		return nil
 	}
-	if err := r.killPrivileges(ctx, h.node.id, h.file); err != nil {
-		return err
-	}
-	h.node.plainEpoch.Store(epoch + 1)
-	return nil
-}
-
-func (r *rawFS) killPrivileges(ctx context.Context, id vfs.NodeID, f vfs.Handle) error {
-	a, err := r.fs.GetAttr(ctx, id, f)
-	if err == nil {
-		_, err = r.plain(ctx, id, f, a)
+	mode, err := r.killPrivileges(ctx, h.node.id, h.file)
+	if err == nil && !privileged(mode) {
+		h.node.plainEpoch.Store(epoch + 1)
 	}
 	return err
+}
+
+// killPrivileges clears those bits, of which the answer does not tell: after a
+// write the kernel believes the size and the times to be other ones, and the mode
+// to be what it was. The notification waits for nothing. It returns the mode.
+func (r *rawFS) killPrivileges(ctx context.Context, id vfs.NodeID, f vfs.Handle) (uint32, error) {
+	a, err := r.fs.GetAttr(ctx, id, f)
+	if err != nil {
+		return 0, err
+	}
+	now, err := r.plain(ctx, id, f, a)
+	if err == nil && now.Mode != a.Mode {
+		r.server.InodeNotify(uint64(id), -1, 0)
+	}
+	return now.Mode, err
+}
+
+// killForOther is killWriter where the request does not tell whether the caller
+// may leave the bits: root may.
+func (r *rawFS) killForOther(ctx *request, h *handle) error {
+	if ctx.caller.UID == 0 {
+		return nil
+	}
+	return r.killWriter(ctx, h)
 }
 
 // Lseek finds data and holes; other origins are the kernel's own.
@@ -236,6 +255,9 @@ func (r *rawFS) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.Sta
 		return fuse.EBADF
 	}
 	ctx := r.request(cancel, &in.InHeader)
+	if err := r.killForOther(ctx, h); err != nil {
+		return status(err)
+	}
 	return status(h.file.Allocate(ctx, in.Mode, int64(in.Offset), int64(in.Length)))
 }
 
@@ -249,6 +271,9 @@ func (r *rawFS) CopyFileRange(cancel <-chan struct{}, in *fuse.CopyFileRangeIn) 
 		return 0, fuse.EBADF
 	}
 	ctx := r.request(cancel, &in.InHeader)
+	if err := r.killForOther(ctx, dst); err != nil {
+		return 0, status(err)
+	}
 	n, err := src.file.CopyRange(ctx, int64(in.OffIn), dst.file, int64(in.OffOut), int64(min(in.Len, copyMax)))
 	if err != nil && n == 0 {
 		return 0, status(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 
 	"github.com/astridfs/astridfs/vfs"
 )
@@ -108,8 +109,8 @@ func (r *rawFS) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.At
 // plain takes setuid and setgid bits away, after a change by someone who may not
 // leave them.
 func (r *rawFS) plain(ctx context.Context, id vfs.NodeID, h vfs.Handle, a vfs.Attr) (vfs.Attr, error) {
-	mode, yes := privileged(a.Mode)
-	if !yes {
+	mode := withoutPrivileges(&a, vfs.CallerFrom(ctx))
+	if mode == a.Mode {
 		return a, nil
 	}
 	return r.fs.SetAttr(ctx, id, h, vfs.SetAttr{Valid: vfs.SetMode, Mode: mode & 07777})
@@ -133,13 +134,27 @@ func (r *rawFS) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, name strin
 		return erofs
 	}
 	ctx, id := r.request(cancel, &in.InHeader), vfs.NodeID(in.NodeId)
-	if err := r.fs.SetXattr(ctx, id, name, data, int(in.Flags)); err != nil {
+	err := r.fs.SetXattr(ctx, id, name, data, int(in.Flags))
+	if err == nil && in.SetXAttrFlags&fuse.SETXATTR_ACL_KILL_SGID != 0 {
+		err = r.dropSetgid(ctx, id)
+	}
+	if err != nil {
 		return status(err)
 	}
 	if n, _ := r.nodes.find(id); n != nil {
 		n.modeEpoch.Add(1)
 	}
 	return fuse.OK
+}
+
+// dropSetgid takes the setgid bit away, as a change of the mode does by one who
+// is not of the file's group.
+func (r *rawFS) dropSetgid(ctx context.Context, id vfs.NodeID) error {
+	a, err := r.fs.GetAttr(ctx, id, nil)
+	if err == nil && a.Mode&unix.S_ISGID != 0 {
+		_, err = r.fs.SetAttr(ctx, id, nil, vfs.SetAttr{Valid: vfs.SetMode, Mode: a.Mode & 07777 &^ unix.S_ISGID})
+	}
+	return err
 }
 
 // RemoveXAttr removes an extended attribute.

@@ -114,8 +114,11 @@ func mountOptions(r *rawFS) *fuse.MountOptions {
 		ExplicitDataCacheControl: !r.rootVolatile,
 		// O_TRUNC comes with the open; setuid bits are cleared here, so that
 		// the kernel need not ask for security.capability before each write;
-		// direct I/O runs in parallel.
-		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_ASYNC_DIO,
+		// umasks are left to the filesystem, where a default ACL may decide; an
+		// ACL comes with word of whether it is to clear the setgid bit. Parallel
+		// direct I/O (CAP_ASYNC_DIO) is left out: after an asynchronous write the
+		// kernel does not drop the pages that a reader has fetched meanwhile.
+		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_DONT_MASK | fuse.CAP_SETXATTR_EXT,
 	}
 	if r.opt.NoPassthrough {
 		o.DisabledCapabilities |= fuse.CAP_PASSTHROUGH

@@ -43,6 +43,7 @@ func (r *rawFS) made(q *request, e *vfs.Entry, err error, out *fuse.EntryOut) fu
 	if err != nil {
 		return status(err)
 	}
+	r.streams.changes.Add(1)
 	r.entry(q, e, out)
 	return fuse.OK
 }
@@ -55,6 +56,7 @@ func (r *rawFS) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, out
 	r.notify.answers.begin()
 	defer r.notify.answers.end()
 	ctx := r.request(cancel, &in.InHeader)
+	ctx.caller.Umask = in.Umask
 	e, err := r.fs.Mknod(ctx, vfs.NodeID(in.NodeId), name, in.Mode, uint64(in.Rdev))
 	return r.made(ctx, &e, err, out)
 }
@@ -67,6 +69,7 @@ func (r *rawFS) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out
 	r.notify.answers.begin()
 	defer r.notify.answers.end()
 	ctx := r.request(cancel, &in.InHeader)
+	ctx.caller.Umask = in.Umask
 	e, err := r.fs.Mkdir(ctx, vfs.NodeID(in.NodeId), name, in.Mode&07777)
 	return r.made(ctx, &e, err, out)
 }
@@ -103,6 +106,7 @@ func (r *rawFS) Unlink(cancel <-chan struct{}, in *fuse.InHeader, name string) f
 	if r.readOnly() {
 		return erofs
 	}
+	defer r.streams.changes.Add(1)
 	return status(r.fs.Unlink(r.request(cancel, in), vfs.NodeID(in.NodeId), name))
 }
 
@@ -111,6 +115,7 @@ func (r *rawFS) Rmdir(cancel <-chan struct{}, in *fuse.InHeader, name string) fu
 	if r.readOnly() {
 		return erofs
 	}
+	defer r.streams.changes.Add(1)
 	return status(r.fs.Rmdir(r.request(cancel, in), vfs.NodeID(in.NodeId), name))
 }
 
@@ -124,6 +129,7 @@ func (r *rawFS) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newNa
 	if flags&^(vfs.NoReplace|vfs.Exchange) != 0 || flags == vfs.NoReplace|vfs.Exchange {
 		return fuse.EINVAL
 	}
+	defer r.streams.changes.Add(1)
 	return status(r.fs.Rename(r.request(cancel, &in.InHeader), vfs.NodeID(in.NodeId), oldName, vfs.NodeID(in.Newdir), newName, flags))
 }
 

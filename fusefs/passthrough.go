@@ -106,7 +106,7 @@ func (r *rawFS) startBackingLocked(n *node, f vfs.Handle, a *vfs.Attr) bool {
 	if a == nil || !r.passthrough.Load() {
 		return false
 	}
-	if _, yes := privileged(a.Mode); yes || n.cached && a.Size > dropMax {
+	if privileged(a.Mode) || n.cached && a.Size > dropMax {
 		return false
 	}
 	p, ok := f.(vfs.Passthrough)

@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -87,6 +89,39 @@ func posixDirCases() []posixCase {
 			for i := range files {
 				if name := fmt.Sprintf("file-%04d", i); seen[name] != 1 {
 					p.Errorf("%s was listed %d times (removed: %v)", name, seen[name], removed[name])
+				}
+			}
+		}},
+		// What is listed from a directory opened after a change does not come from
+		// a listing that others began before.
+		{"listingsOfOthers", false, func(p *place) {
+			p.mkdir("d", 0o755)
+			for i := range 100 {
+				p.write("d/"+strconv.Itoa(i), "", 0o644)
+			}
+		}, func(p *place) {
+			list := func(size int) []string {
+				got := make(chan []string)
+				go func() {
+					runtime.LockOSThread() // never unlocked: another thread each time
+					fd, err := unix.Open(p.at("d"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+					if err != nil {
+						close(got)
+						return
+					}
+					defer unix.Close(fd)
+					names, _ := dents(p, fd, size, 1<<30)
+					got <- names
+				}()
+				return <-got
+			}
+			for i := range 30 {
+				gone, added := strconv.Itoa(3*i), fmt.Sprintf("added-%d", i)
+				list(200)
+				p.ok(os.Remove(p.at("d/" + gone)))
+				p.write("d/"+added, "", 0o644)
+				if names := list(200); slices.Contains(names, gone) || !slices.Contains(names, added) || len(names) != 100 {
+					p.Errorf("%d names, %s among them: %v, %s: %v", len(names), gone, slices.Contains(names, gone), added, slices.Contains(names, added))
 				}
 			}
 		}},

@@ -1,12 +1,15 @@
 package fusefs_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -140,6 +143,43 @@ func TestPosixCases(t *testing.T) {
 			}
 		})
 	}
+}
+
+const aclAccess, aclDefault = "system.posix_acl_access", "system.posix_acl_default"
+
+// trySetACL gives user, group and others these permissions, and each of users
+// reading and writing.
+func (p *place) trySetACL(rel, attr string, user, group, other uint16, users ...uint32) error {
+	acl := binary.LittleEndian.AppendUint32(nil, 2) // version
+	add := func(tag, perm uint16, id uint32) {
+		acl = binary.LittleEndian.AppendUint16(acl, tag)
+		acl = binary.LittleEndian.AppendUint16(acl, perm)
+		acl = binary.LittleEndian.AppendUint32(acl, id)
+	}
+	const none = 1<<32 - 1
+	add(1, user, none)
+	for _, u := range users {
+		add(2, 6, u)
+	}
+	add(4, group, none)
+	if len(users) > 0 {
+		add(0x10, 6, none)
+	}
+	add(0x20, other, none)
+	return unix.Setxattr(p.at(rel), attr, acl, 0)
+}
+
+func (p *place) setACL(rel, attr string, user, group, other uint16, users ...uint32) {
+	p.Helper()
+	p.ok(p.trySetACL(rel, attr, user, group, other, users...))
+}
+
+func (p *place) getACL(rel, attr string) []byte {
+	p.Helper()
+	acl := make([]byte, 1024)
+	n, err := unix.Getxattr(p.at(rel), attr, acl)
+	p.ok(err)
+	return acl[:n]
 }
 
 // reachable lets other users come to a directory for tests.
@@ -302,6 +342,136 @@ func posixRightsCases() []posixCase {
 			p.want("access", byBob(func() error {
 				return unix.Faccessat2(unix.AT_FDCWD, p.at("secret"), unix.R_OK, unix.AT_EACCESS)
 			}), syscall.EACCES)
+		}},
+		{"defaultACL", true, func(p *place) {
+			p.mkdir("d", 0o777)
+			p.setACL("d", aclDefault, 7, 7, 1)
+			p.mkdir("plain", 0o777)
+		}, func(p *place) {
+			p.ok(p.as(bob, []uint32{bob}, func() error {
+				if err := unix.Unshare(unix.CLONE_FS); err != nil { // for a umask of its own
+					return err
+				}
+				unix.Umask(0o722)
+				for _, d := range []string{"d/", "plain/"} {
+					fd, err := unix.Open(p.at(d), unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o666)
+					if err == syscall.EOPNOTSUPP && !p.tmpfiles() {
+						fd, err = unix.Open(p.at(d+"tmpfile"), unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o666)
+					} else if err == nil {
+						err = unix.Linkat(unix.AT_FDCWD, "/proc/thread-self/fd/"+strconv.Itoa(fd), unix.AT_FDCWD, p.at(d+"tmpfile"), unix.AT_SYMLINK_FOLLOW)
+					}
+					unix.Close(fd)
+					err = errors.Join(err, unix.Mkdir(p.at(d+"dir"), 0o777), unix.Mknod(p.at(d+"fifo"), unix.S_IFIFO|0o666, 0))
+					if err != nil {
+						return err
+					}
+					if fd, err = unix.Open(p.at(d+"file"), unix.O_CREAT|unix.O_WRONLY|unix.O_CLOEXEC, 0o666); err != nil {
+						return err
+					}
+					unix.Close(fd)
+				}
+				return nil
+			}))
+			for name, want := range map[string]uint16{
+				"d/tmpfile": 0o660, "d/file": 0o660, "d/fifo": 0o660, "d/dir": 0o771,
+				"plain/tmpfile": 0o044, "plain/file": 0o044, "plain/fifo": 0o044, "plain/dir": 0o055,
+			} {
+				if st := p.stat(name); st.Mode&0o7777 != want {
+					p.Errorf("%s has mode %o, want %o", name, st.Mode&0o7777, want)
+				}
+			}
+			if got, want := p.getACL("d/dir", aclDefault), p.getACL("d", aclDefault); !bytes.Equal(got, want) {
+				p.Errorf("the directory below hands on %x, want %x", got, want)
+			}
+		}},
+		{"accessACL", true, func(p *place) {
+			p.write("f", "", 0o2755)
+			p.ok(os.Chown(p.at("f"), bob, 77))
+			p.ok(unix.Chmod(p.at("f"), 0o2755))
+			p.mkdir("d", 0o755)
+			p.ok(os.Chown(p.at("d"), bob, 77))
+			p.ok(unix.Chmod(p.at("d"), 0o2755))
+			p.write("for alice", "", 0o600)
+			p.setACL("for alice", aclAccess, 6, 0, 0, alice)
+		}, func(p *place) {
+			byAlice := func(f func() error) error { return p.as(alice, []uint32{alice}, f) }
+			p.want("write by a user of the ACL", byAlice(func() error { return os.WriteFile(p.at("for alice"), []byte("x"), 0) }), 0)
+			p.want("write by another", p.as(bob, []uint32{bob}, func() error { return os.WriteFile(p.at("for alice"), []byte("x"), 0) }), syscall.EACCES)
+			if st := p.stat("for alice"); st.Mode&0o777 != 0o660 {
+				p.Errorf("with the mask, the mode is %o", st.Mode&0o777)
+			}
+			p.ok(unix.Chmod(p.at("for alice"), 0o640)) // the mask, not the group
+			p.want("write that the mask refuses", byAlice(func() error { return os.WriteFile(p.at("for alice"), []byte("x"), 0) }), syscall.EACCES)
+			// Setgid falls with an ACL by one who is not of the group, as by chmod.
+			for _, name := range []string{"f", "d"} {
+				p.ok(p.as(bob, []uint32{bob, 77}, func() error { return p.trySetACL(name, aclAccess, 7, 7, 7) }))
+				if st := p.stat(name); st.Mode&0o7777 != 0o2777 {
+					p.Errorf("%s: set by one of the group, the mode is %o", name, st.Mode&0o7777)
+				}
+				p.ok(p.as(bob, []uint32{bob}, func() error { return p.trySetACL(name, aclAccess, 7, 7, 5) }))
+				if st := p.stat(name); st.Mode&0o7777 != 0o775 {
+					p.Errorf("%s: set by another, the mode is %o", name, st.Mode&0o7777)
+				}
+			}
+		}},
+		{"modeAfterWrite", true, func(p *place) {
+			for _, name := range []string{"write", "direct", "truncate", "allocate", "copy"} {
+				p.write(name, strings.Repeat("x", 8192), 0o755)
+				p.ok(os.Chown(p.at(name), bob, bob))
+				p.ok(unix.Chmod(p.at(name), 0o6755))
+			}
+		}, func(p *place) {
+			page, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+			p.ok(err)
+			defer unix.Munmap(page)
+			for name, do := range map[string]func(fd int) error{
+				"write":    func(fd int) error { _, err := unix.Pwrite(fd, page[:5], 0); return err },
+				"direct":   func(fd int) error { _, err := unix.Pwrite(fd, page, 0); return err },
+				"truncate": func(fd int) error { return unix.Ftruncate(fd, 1) },
+				"allocate": func(fd int) error { return unix.Fallocate(fd, 0, 0, 16384) },
+				"copy": func(fd int) error {
+					from, to := int64(0), int64(4096)
+					_, err := unix.CopyFileRange(fd, &from, fd, &to, 100, 0)
+					return err
+				},
+			} {
+				mode := func() uint16 { // and nothing else, which would make the kernel ask
+					var st unix.Statx_t
+					p.ok(unix.Statx(unix.AT_FDCWD, p.at(name), 0, unix.STATX_MODE, &st))
+					return st.Mode & 0o7777
+				}
+				if got := mode(); got != 0o6755 {
+					p.Errorf("%s: before, the mode is %o", name, got)
+				}
+				flags := unix.O_RDWR
+				if name == "direct" {
+					flags |= unix.O_DIRECT
+				}
+				p.ok(p.as(bob, []uint32{bob}, func() error {
+					fd, err := unix.Open(p.at(name), flags, 0)
+					if err != nil {
+						return err
+					}
+					defer unix.Close(fd)
+					return do(fd)
+				}))
+				if got := mode(); got != 0o755 {
+					p.Errorf("%s: the mode is %o", name, got)
+				}
+			}
+			// Without group execution, setgid stays for those of the group.
+			for _, group := range []int{bob, 77, 78} {
+				p.ok(os.Chown(p.at("write"), alice, group))
+				p.ok(unix.Chmod(p.at("write"), 0o6666))
+				p.ok(p.as(bob, []uint32{bob, 77}, func() error { return os.WriteFile(p.at("write"), []byte("x"), 0) }))
+				want := uint16(0o2666)
+				if group == 78 {
+					want = 0o666
+				}
+				if got := p.stat("write").Mode & 0o7777; got != want {
+					p.Errorf("of group %d: the mode is %o, want %o", group, got, want)
+				}
+			}
 		}},
 		{"linkOfAnothers", true, func(p *place) {
 			p.write("f", "", 0o644)

@@ -133,6 +133,11 @@ func (fs *FS) makeIn(ctx context.Context, p *node, name string, s *spec) (*node,
 	opaque := s.isDir() && len(p.d.lowers) > 0
 	file := -1
 	who := vfs.CallerFrom(ctx)
+	if s.target == "" {
+		if s.mode, err = at.NewMode(fd, s.mode, who.Umask); err != nil {
+			return nil, vfs.Attr{}, nil, gone(err)
+		}
+	}
 	foreign := fs.ly.privileged && (who.UID != uint32(unix.Geteuid()) || who.GID != uint32(unix.Getegid()))
 	if !white && !foreign {
 		file, err = fs.makeHere(fd, name, s)
@@ -363,12 +368,16 @@ func (fs *FS) Tmpfile(ctx context.Context, parent vfs.NodeID, flags int, mode ui
 		return vfs.Entry{}, nil, err
 	}
 	defer at0.release()
+	who := vfs.CallerFrom(ctx)
+	if mode, err = at.NewMode(at0.fd, mode, who.Umask); err != nil {
+		return vfs.Entry{}, nil, gone(err)
+	}
 	w, err := fs.scratchFile(unix.O_RDWR)
 	if err != nil {
 		return vfs.Entry{}, nil, err
 	}
 	defer w.close(fs)
-	if err := fs.dressNew(at0.fd, &w, &spec{mode: unix.S_IFREG | mode&0o7777}, vfs.CallerFrom(ctx)); err != nil {
+	if err := fs.dressNew(at0.fd, &w, &spec{mode: unix.S_IFREG | mode&0o7777}, who); err != nil {
 		return vfs.Entry{}, nil, err
 	}
 	a, id, err := at.Stat(w.fd, "")

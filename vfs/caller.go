@@ -13,6 +13,10 @@ type Caller struct {
 	UID, GID uint32
 	PID      uint32 // the calling process; 0 for a capsule
 
+	// Umask is taken from the permission bits that something new is asked to
+	// have, except in a directory with a default ACL, which decides then.
+	Umask uint32
+
 	// Capsule and Principal name the guest and whom it acts for; both are
 	// empty for a process that uses the mount.
 	Capsule, Principal string

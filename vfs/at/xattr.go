@@ -18,6 +18,23 @@ func xattrPath(dirfd int, name string) string {
 	return string(b)
 }
 
+// NewMode returns the mode that a new object in the directory dirfd is made with
+// if mode is asked for: without the bits of umask, except where the directory
+// has a default ACL, as that decides then.
+func NewMode(dirfd int, mode, umask uint32) (uint32, error) {
+	if umask &= 0o777; mode&umask == 0 {
+		return mode, nil
+	}
+	switch _, err := GetXattr(dirfd, "", "system.posix_acl_default", nil); err {
+	case nil:
+		return mode, nil
+	case unix.ENODATA, unix.EOPNOTSUPP:
+		return mode &^ umask, nil
+	default:
+		return 0, err
+	}
+}
+
 // GetXattr copies the value of attr of name in dirfd to dest and returns its
 // length; with an empty dest the length alone. With an empty name it is of
 // dirfd itself, any descriptor. Errnos: ENODATA, ERANGE, EOPNOTSUPP, EPERM.

@@ -45,6 +45,9 @@ func (fs *FS) create(ctx context.Context, p *node, name string, flags int, mode 
 		return vfs.Entry{}, nil, err
 	}
 	defer s.leave()
+	if mode, err = at.NewMode(s.fd, mode, vfs.CallerFrom(ctx).Umask); err != nil {
+		return vfs.Entry{}, nil, err
+	}
 	fd, err := at.Open(s.fd, name, flags|unix.O_CREAT|unix.O_EXCL, mode&07777)
 	if err != nil {
 		return vfs.Entry{}, nil, err
@@ -86,6 +89,9 @@ func (fs *FS) Tmpfile(ctx context.Context, parent vfs.NodeID, flags int, mode ui
 	} else if a.Nlink == 0 {
 		return vfs.Entry{}, nil, syscall.ENOENT
 	}
+	if mode, err = at.NewMode(s.fd, mode, vfs.CallerFrom(ctx).Umask); err != nil {
+		return vfs.Entry{}, nil, err
+	}
 	fd, err := at.Open(s.fd, ".", flags|unix.O_TMPFILE, mode&07777)
 	if err != nil {
 		if err == syscall.EISDIR { // from a host that does not know O_TMPFILE
@@ -105,8 +111,8 @@ func (fs *FS) Tmpfile(ctx context.Context, parent vfs.NodeID, flags int, mode ui
 
 // Mkdir implements vfs.FS.
 func (fs *FS) Mkdir(ctx context.Context, parent vfs.NodeID, name string, mode uint32) (vfs.Entry, error) {
-	return fs.makeNode(ctx, parent, name, unix.S_IFDIR|mode&07777, func(dirfd int) error {
-		return at.Mkdir(dirfd, name, mode)
+	return fs.makeNode(ctx, parent, name, unix.S_IFDIR|mode&07777, func(dirfd int, mode uint32) error {
+		return at.Mkdir(dirfd, name, mode&07777)
 	})
 }
 
@@ -123,7 +129,7 @@ func (fs *FS) Mknod(ctx context.Context, parent vfs.NodeID, name string, mode ui
 	default:
 		return vfs.Entry{}, syscall.EINVAL
 	}
-	return fs.makeNode(ctx, parent, name, mode, func(dirfd int) error {
+	return fs.makeNode(ctx, parent, name, mode, func(dirfd int, mode uint32) error {
 		return at.Mknod(dirfd, name, mode, rdev)
 	})
 }
@@ -136,13 +142,14 @@ func (fs *FS) Symlink(ctx context.Context, parent vfs.NodeID, name, target strin
 	case len(target) > vfs.PathMax:
 		return vfs.Entry{}, syscall.ENAMETOOLONG
 	}
-	return fs.makeNode(ctx, parent, name, unix.S_IFLNK|0777, func(dirfd int) error {
+	return fs.makeNode(ctx, parent, name, unix.S_IFLNK|0777, func(dirfd int, _ uint32) error {
 		return at.Symlink(target, dirfd, name)
 	})
 }
 
-// makeNode makes name in parent by mk and gives it to the caller.
-func (fs *FS) makeNode(ctx context.Context, parent vfs.NodeID, name string, mode uint32, mk func(dirfd int) error) (vfs.Entry, error) {
+// makeNode makes name in parent by mk, which is told the mode, and gives it to
+// the caller.
+func (fs *FS) makeNode(ctx context.Context, parent vfs.NodeID, name string, mode uint32, mk func(dirfd int, mode uint32) error) (vfs.Entry, error) {
 	p, err := fs.place(parent, name)
 	if err != nil {
 		return vfs.Entry{}, err
@@ -155,7 +162,7 @@ func (fs *FS) makeNode(ctx context.Context, parent vfs.NodeID, name string, mode
 	return e, nil
 }
 
-func (fs *FS) makeNodeIn(ctx context.Context, p *node, name string, mode uint32, mk func(dirfd int) error) (vfs.Entry, error) {
+func (fs *FS) makeNodeIn(ctx context.Context, p *node, name string, mode uint32, mk func(dirfd int, mode uint32) error) (vfs.Entry, error) {
 	p.dir.names.Lock()
 	defer p.dir.names.Unlock()
 	s, err := fs.enter(p)
@@ -163,7 +170,12 @@ func (fs *FS) makeNodeIn(ctx context.Context, p *node, name string, mode uint32,
 		return vfs.Entry{}, err
 	}
 	defer s.leave()
-	if err := mk(s.fd); err != nil {
+	if mode&unix.S_IFMT != unix.S_IFLNK {
+		if mode, err = at.NewMode(s.fd, mode, vfs.CallerFrom(ctx).Umask); err != nil {
+			return vfs.Entry{}, err
+		}
+	}
+	if err := mk(s.fd, mode); err != nil {
 		return vfs.Entry{}, err
 	}
 	fd, err := at.Open(s.fd, name, unix.O_PATH, 0)
