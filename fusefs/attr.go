@@ -59,7 +59,7 @@ func (r *rawFS) timeout(volatile bool) time.Duration {
 
 // entry hands e and its reference to the kernel, in the answer to q.
 func (r *rawFS) entry(q *request, e *vfs.Entry, out *fuse.EntryOut) {
-	r.nodes.ref(e.Node, e.Attr.Volatile)
+	n := r.nodes.ref(e.Node, e.Attr.Volatile)
 	if r.nodes.count.Load() > int64(r.opt.MaxNodes) {
 		r.notify.tooMany()
 	}
@@ -67,7 +67,9 @@ func (r *rawFS) entry(q *request, e *vfs.Entry, out *fuse.EntryOut) {
 	out.Generation = r.opt.Generation
 	if r.fresh(q) {
 		out.SetEntryTimeout(r.timeout(e.Volatile))
-		out.SetAttrTimeout(r.timeout(e.Attr.Volatile))
+		if r.settled(n) {
+			out.SetAttrTimeout(r.timeout(e.Attr.Volatile))
+		}
 	}
 	fillAttr(&out.Attr, &e.Attr)
 }
@@ -95,9 +97,9 @@ func (r *rawFS) outdated(id vfs.NodeID, a *vfs.Attr) {
 
 // attrOut answers q with attributes.
 func (r *rawFS) attrOut(q *request, node uint64, a *vfs.Attr, out *fuse.AttrOut) {
-	r.nodes.setVolatile(vfs.NodeID(node), a.Volatile)
+	n := r.nodes.attributes(vfs.NodeID(node), a.Volatile)
 	r.outdated(vfs.NodeID(node), a)
-	if r.fresh(q) {
+	if r.fresh(q) && (n == nil || r.settled(n)) {
 		out.SetTimeout(r.timeout(a.Volatile))
 	}
 	fillAttr(&out.Attr, a)

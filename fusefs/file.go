@@ -51,6 +51,9 @@ func (r *rawFS) created(ctx *request, in *fuse.CreateIn, e *vfs.Entry, f vfs.Han
 	r.streams.changes.Add(1)
 	r.entry(ctx, e, &out.EntryOut)
 	h, o := r.opened(ctx, e.Node, f, in.Flags, &e.Attr)
+	if h.node.loose.Load() {
+		out.EntryOut.SetAttrTimeout(0)
+	}
 	o.Fh = r.handles.add(h)
 	out.OpenOut = o
 }

@@ -34,9 +34,9 @@ func (r *rawFS) Statx(cancel <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxO
 	if err != nil {
 		return status(err)
 	}
-	r.nodes.setVolatile(vfs.NodeID(in.NodeId), a.Volatile)
+	n := r.nodes.attributes(vfs.NodeID(in.NodeId), a.Volatile)
 	r.outdated(vfs.NodeID(in.NodeId), &a)
-	if r.fresh(ctx) {
+	if r.fresh(ctx) && (n == nil || r.settled(n)) {
 		out.SetTimeout(r.timeout(a.Volatile))
 	}
 	fillStatx(&out.Statx, &a)

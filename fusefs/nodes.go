@@ -25,6 +25,11 @@ type node struct {
 	modeEpoch  atomic.Uint32
 	plainEpoch atomic.Uint32
 
+	// loose says that the file may change without a request, see mapped.go; probe
+	// is a descriptor of it, plus one, by which that is found out, or 0.
+	loose atomic.Bool
+	probe atomic.Int32
+
 	// foreign says that someone else changed the contents while the node was
 	// open here.
 	foreign atomic.Bool
@@ -61,6 +66,7 @@ const nodeShards = 64
 type nodeTable struct {
 	shards [nodeShards]nodeShard
 	count  atomic.Int64 // nodes in all shards
+	probes atomic.Int32 // descriptors that are kept, see mapped.go
 
 	// root stands for the root, to which the kernel holds no counted reference.
 	root node
@@ -96,23 +102,25 @@ func (s *nodeShard) getLocked(id vfs.NodeID) *node {
 	return n
 }
 
-func (s *nodeShard) dropLocked(n *node) {
+func (t *nodeTable) dropLocked(s *nodeShard, n *node) {
 	if n.lookups == 0 && n.opens == 0 {
 		if s.m[n.id] == n {
 			delete(s.m, n.id)
 			s.count.Add(-1)
 		}
+		t.dropProbe(n)
 	}
 }
 
-// ref counts a reference that an answer gives to the kernel.
-func (t *nodeTable) ref(id vfs.NodeID, volatile bool) {
+// ref counts a reference that an answer gives to the kernel, and returns its node.
+func (t *nodeTable) ref(id vfs.NodeID, volatile bool) *node {
 	s := t.shard(id)
 	s.mu.Lock()
 	n := s.getLocked(id)
 	n.lookups++
 	s.mu.Unlock()
 	n.volatile.Store(volatile)
+	return n
 }
 
 // unref takes back up to k references. It tells how many there were to take,
@@ -127,7 +135,7 @@ func (t *nodeTable) unref(id vfs.NodeID, k uint64) (taken uint64, last bool) {
 	}
 	k = min(k, n.lookups)
 	n.lookups -= k
-	s.dropLocked(n)
+	t.dropLocked(s, n)
 	return k, n.lookups == 0
 }
 
@@ -149,7 +157,7 @@ func (t *nodeTable) close(n *node) {
 	if n.opens--; n.opens == 0 {
 		n.foreign.Store(false)
 	}
-	s.dropLocked(n)
+	t.dropLocked(s, n)
 }
 
 // find returns the node if the kernel knows it, and whether it is open.
@@ -172,10 +180,14 @@ func (t *nodeTable) known(id vfs.NodeID) bool {
 	return n != nil
 }
 
-func (t *nodeTable) setVolatile(id vfs.NodeID, volatile bool) {
-	if n, _ := t.find(id); n != nil {
+// attributes notes what an answer tells of a node's attributes and returns the
+// node, nil if the kernel does not know it.
+func (t *nodeTable) attributes(id vfs.NodeID, volatile bool) *node {
+	n, _ := t.find(id)
+	if n != nil {
 		n.volatile.Store(volatile)
 	}
+	return n
 }
 
 // drain empties the table at the end of a mount and calls forget for the
@@ -189,6 +201,7 @@ func (t *nodeTable) drain(forget func(vfs.NodeID, uint64)) {
 		s.count.Add(-int64(len(m)))
 		s.mu.Unlock()
 		for id, n := range m {
+			t.dropProbe(n)
 			if n.lookups > 0 {
 				forget(id, n.lookups)
 			}

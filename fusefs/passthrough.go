@@ -29,8 +29,9 @@ const (
 // says so. It does not truncate, that was the filesystem's part of the open.
 //
 // Which open begins with passthrough is decided so:
-//   - it is for writing. A reader gains little over the page cache, and would
-//     hold the node in passthrough;
+//   - it is for writing, or of a file that may be mapped for writing (mapped.go).
+//     Another reader gains little over the page cache, and would hold the node in
+//     passthrough;
 //   - nobody has the node open through the page cache;
 //   - the handle offers its file, which then stays the node's until the close;
 //   - it is not a large file that was read before: the kernel would drop its
@@ -50,7 +51,7 @@ func (r *rawFS) opened(ctx context.Context, id vfs.NodeID, f vfs.Handle, flags u
 	h := &handle{node: n, file: f, append: flags&syscall.O_APPEND != 0}
 	writer := flags&syscall.O_ACCMODE != syscall.O_RDONLY
 	volatile := n.volatile.Load()
-	if a == nil && (volatile || writer && r.passthrough.Load()) {
+	if a == nil && (volatile || (writer || n.loose.Load()) && r.passthrough.Load()) {
 		if got, err := r.fs.GetAttr(ctx, id, f); err == nil {
 			a = &got
 		}
@@ -58,12 +59,15 @@ func (r *rawFS) opened(ctx context.Context, id vfs.NodeID, f vfs.Handle, flags u
 
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.backingOpens == 0 && writer && n.cachedOpens == 0 {
+	if n.backingOpens == 0 && n.cachedOpens == 0 && (writer || !r.settledLocked(n)) {
 		h.owns = r.startBackingLocked(n, f, a)
 	}
 	if n.backingOpens > 0 || h.owns {
 		n.backingOpens++
 		h.mode = ioBacking
+		if flags&syscall.O_ACCMODE == syscall.O_RDWR {
+			r.loosenLocked(n)
+		}
 		return h, fuse.OpenOut{OpenFlags: fuse.FOPEN_PASSTHROUGH | fuse.FOPEN_NOFLUSH, BackingID: n.backing}
 	}
 	n.cachedOpens++
@@ -144,6 +148,9 @@ func (r *rawFS) release(h *handle) {
 			r.opt.Log.Printf("fusefs: closing a file: %v", err)
 		}
 	}
+	if h.mode == ioBacking {
+		r.settle(n)
+	}
 }
 
 // releaseIO takes h from the counts and returns the files to close. The file
@@ -169,6 +176,9 @@ func (r *rawFS) releaseIO(h *handle) []vfs.Handle {
 		r.opt.Log.Printf("fusefs: releasing a backing file: %v", errno)
 	}
 	left := n.left
+	if n.loose.Load() {
+		r.nodes.probeLocked(n, h.file)
+	}
 	n.backing, n.left = 0, nil
 	if left == nil {
 		return []vfs.Handle{h.file}

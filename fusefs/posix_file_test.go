@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -312,6 +313,63 @@ func posixFileCases() []posixCase {
 					p.want("setting "+name, unix.Setxattr(p.at("f"), name, []byte("y"), 0), syscall.EPERM, syscall.EOPNOTSUPP, syscall.EACCES)
 				}
 			}
+		}},
+		// A mapping outlives its descriptor, and what is stored through it is read
+		// by all and moves the times.
+		{"mapping", false, func(p *place) { p.write("f", strings.Repeat("-", 8192), 0o644) }, func(p *place) {
+			early := p.open("f", os.O_RDONLY)
+			p.write("f", strings.Repeat("=", 8192), 0o644) // copied up, by one who does not map
+			p.ok(early.Close())
+			f := p.open("f", os.O_RDWR)
+			m, err := unix.Mmap(int(f.Fd()), 0, 8192, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+			p.ok(err)
+			p.ok(f.Close())
+			time.Sleep(100 * time.Millisecond) // for the close to be over; not relied on
+			r := p.open("f", os.O_RDONLY)
+			look := func(what string, f *os.File, off int64, want byte) {
+				p.Helper()
+				var b [1]byte
+				if _, err := f.ReadAt(b[:], off); err != nil || b[0] != want {
+					p.Errorf("%s: read %q, %v, want %q", what, b[0], err, want)
+				}
+			}
+			look("before", r, 0, '=')
+			shared, err := unix.Mmap(int(r.Fd()), 0, 8192, unix.PROT_READ, unix.MAP_SHARED)
+			p.ok(err)
+			if shared[4096] != '=' {
+				p.Errorf("mapped by another: %q", shared[4096])
+			}
+			for _, c := range []byte("abc") {
+				p.ok(unix.UtimesNanoAt(unix.AT_FDCWD, p.at("f"), []unix.Timespec{{Sec: 1}, {Sec: 1}}, 0))
+				if got := p.stat("f").Mtime.Sec; got != 1 {
+					p.Errorf("the time was set to 1 and is %d", got)
+				}
+				m[0], m[4096] = c, c
+				look("opened before", r, 0, c)
+				late := p.open("f", os.O_RDONLY)
+				look("opened after", late, 4096, c)
+				p.ok(late.Close())
+				if shared[4096] != c {
+					p.Errorf("mapped by another: %q, want %q", shared[4096], c)
+				}
+				p.ok(unix.Msync(m, unix.MS_SYNC))
+				if p.stat("f").Mtime.Sec == 1 {
+					p.Errorf("stored %q, and the time of modification is the old one", c)
+				}
+				w := p.open("f", os.O_WRONLY)
+				_, err := w.WriteAt([]byte{c + 1}, 1)
+				p.ok(err)
+				p.ok(w.Close())
+				if m[1] != c+1 {
+					p.Errorf("written %q, mapped %q", c+1, m[1])
+				}
+			}
+			p.ok(unix.Munmap(shared))
+			p.ok(r.Close())
+			m[0] = 'z'
+			look("at last", p.open("f", os.O_RDONLY), 0, 'z')
+			p.ok(unix.Munmap(m))
+			look("unmapped", p.open("f", os.O_RDONLY), 0, 'z')
 		}},
 		{"lockThroughCopyUp", false, func(p *place) { p.write("f", "0123456789", 0o644) }, func(p *place) {
 			shared := p.open("f", os.O_RDONLY)

@@ -186,7 +186,7 @@ func (fs *FS) truncateLocked(n *node, h *handle, size int64) error {
 		defer h.mu.RUnlock()
 		return ftruncate(fd, size)
 	}
-	fd, err := fs.openReal(n, unix.O_WRONLY|unix.O_NONBLOCK)
+	fd, err := fs.openReal(n, unix.O_WRONLY)
 	if err != nil {
 		return err
 	}
