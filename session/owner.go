@@ -303,6 +303,9 @@ func (o *Owner) known(ctx context.Context, paths []store.Path) error {
 		if err == nil && !there {
 			there, err = o.changed(ctx, p)
 		}
+		if err == nil && !there {
+			there = o.onHost(string(p)) // below a directory that was renamed, say
+		}
 		if err != nil {
 			return o.ended(ctx, err)
 		}
@@ -329,6 +332,17 @@ func (o *Owner) inView(ctx context.Context, path string) (bool, error) {
 		return false, nil
 	}
 	return true, ctx.Err()
+}
+
+// onHost tells whether something is at a path of the workspace itself.
+func (o *Owner) onHost(path string) bool {
+	root, err := os.OpenRoot(string(o.disk.File.Workspace))
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	_, err = root.Lstat(path)
+	return err == nil
 }
 
 // changed tells whether there is a change at, from or below a path.

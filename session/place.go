@@ -35,6 +35,19 @@ func Workspace(path string, st *store.Store) (string, error) {
 	return real, nil
 }
 
+// RealPath resolves the symbolic links in the directories of an absolute path
+// that are there, and not one that the path itself names.
+func RealPath(path string) string {
+	dir, name := filepath.Split(filepath.Clean(path))
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		return filepath.Join(real, name)
+	}
+	if name == "" {
+		return path
+	}
+	return filepath.Join(RealPath(filepath.Clean(dir)), name)
+}
+
 func realDir(what, path, next string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {

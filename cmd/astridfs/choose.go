@@ -40,7 +40,7 @@ func (e *env) choose(c *cli.Context, paths bool) (*chosen, error) {
 	}
 	ch := &chosen{st: st, rest: c.Args().Slice()}
 	if ch.cwd, err = unix.Getwd(); err != nil {
-		ch.cwd = "/" // removed, say: it names no session then
+		ch.cwd = "" // removed, say: it names no session then
 	}
 	name := c.String("session")
 	var unknown error
@@ -112,6 +112,10 @@ func sessionOfDir(st *store.Store, dir string) (*chosen, error) {
 			found = append(found, disk)
 		}
 	}
+	if len(found) == 0 && dir == "" {
+		return nil, fault.New(fault.Failed, "name one (astridfs sessions list), or go to a workspace or a mount of one",
+			"no session given, and the current directory is not there any more")
+	}
 	if len(found) == 0 {
 		return nil, fault.New(fault.Failed, "name one (astridfs sessions list), or go to a workspace or a mount of one",
 			"no session given, and none has the current directory %s in its workspace", dir)
@@ -167,11 +171,11 @@ func (ch *chosen) path(typed string) (string, error) {
 		arg = rest
 	} else if filepath.IsAbs(arg) {
 		arg = filepath.Clean(arg)
-		holder := ch.disk.Holder()
-		for _, root := range []string{ch.mount, string(holder.Mountpoint), string(ch.disk.File.Workspace)} {
-			if root != "" && inside(arg, root) {
-				return below(arg, root), nil
-			}
+		if p, ok := ch.inRoots(arg); ok {
+			return p, nil
+		}
+		if p, ok := ch.inRoots(session.RealPath(arg)); ok {
+			return p, nil // through a symbolic link
 		}
 		return "", fault.New(fault.Usage, "name a file or directory of the workspace", "path %s lies neither in the workspace %s nor in the mount", typed, ch.disk.File.Workspace)
 	} else {
@@ -182,6 +186,16 @@ func (ch *chosen) path(typed string) (string, error) {
 		return "", fault.New(fault.Usage, "name a file or directory of the workspace", "path %s leads out of the workspace", typed)
 	}
 	return clean, nil
+}
+
+// inRoots returns where an absolute path is in the workspace or in the mount.
+func (ch *chosen) inRoots(path string) (string, bool) {
+	for _, root := range []string{ch.mount, string(ch.disk.Holder().Mountpoint), string(ch.disk.File.Workspace)} {
+		if root != "" && inside(path, root) {
+			return below(path, root), true
+		}
+	}
+	return "", false
 }
 
 // chooseWithPaths finds the session and the paths of a command that takes both.
