@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/astridfs/astridfs/vfs/at"
 )
 
@@ -51,6 +53,16 @@ type Progress struct {
 type Step struct {
 	Kind       Kind
 	Path, From string // as of Change
+	Type       uint32 // bits of S_IFMT, of what is there now; of what was there where it was deleted
+}
+
+// step returns what a report says of a change.
+func (c *Change) step() Step {
+	there := c.New.Mode
+	if c.Kind == Deleted {
+		there = c.Old.Mode
+	}
+	return Step{c.Kind, c.Path, c.From, there & unix.S_IFMT}
 }
 
 // Note is a path and what is to be said of it.

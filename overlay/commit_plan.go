@@ -34,7 +34,7 @@ func (c *commit) plan() error {
 			if ch.Conflict != NoConflict {
 				conflicts = append(conflicts, ch)
 			}
-			c.report.Steps = append(c.report.Steps, Step{ch.Kind, ch.Path, ch.From})
+			c.report.Steps = append(c.report.Steps, ch.step())
 			return nil
 		}
 		if err := w.run(); err != nil {

@@ -84,7 +84,7 @@ func TestCommitSome(t *testing.T) {
 
 	r, err := l.fs.Commit(l.ctx, CommitOptions{Paths: []string{"d/a"}, DryRun: true})
 	l.must(err)
-	if len(r.Steps) != 1 || r.Steps[0] != (Step{Kind: Modified, Path: "d/a"}) || l.hostRead("d/a") != "1" {
+	if len(r.Steps) != 1 || r.Steps[0] != (Step{Kind: Modified, Path: "d/a", Type: unix.S_IFREG}) || l.hostRead("d/a") != "1" {
 		t.Errorf("dry run: %+v, the workspace has %q", r, l.hostRead("d/a"))
 	}
 

@@ -73,7 +73,7 @@ func (d *discard) run() error {
 	}
 	w.choice = &d.choice
 	w.emit = func(c Change) error {
-		d.report.Steps = append(d.report.Steps, Step{c.Kind, c.Path, c.From})
+		d.report.Steps = append(d.report.Steps, c.step())
 		return nil
 	}
 	if err := w.run(); err != nil {

@@ -143,6 +143,7 @@ type Step struct {
 	Path   store.Path `json:"path"`
 	From   store.Path `json:"from,omitempty"`
 	Status string     `json:"status"` // as of Change
+	Type   string     `json:"type,omitempty"`
 }
 
 // Progress is how far a commit or discard has come.

@@ -419,7 +419,7 @@ func (t *gitTree) rewritten(ctx context.Context, paths []string) {
 
 func tellSteps(list []gitChange, sink StepSink) error {
 	for _, c := range list {
-		if err := sink.Step(Step{Path: c.Path, From: c.From, Status: c.Status}); err != nil {
+		if err := sink.Step(Step{Path: c.Path, From: c.From, Status: c.Status, Type: c.Type}); err != nil {
 			return err
 		}
 	}

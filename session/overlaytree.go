@@ -176,7 +176,7 @@ const maxNotes = 1000
 func (t *overlayTree) report(rep overlay.Report, sink StepSink, err error) (StepResult, error) {
 	r := StepResult{Steps: len(rep.Steps), Also: notesOf(rep.Also), Left: notesOf(rep.Left)}
 	for _, s := range rep.Steps {
-		if serr := sink.Step(Step{Path: store.Path(s.Path), From: store.Path(s.From), Status: s.Kind.String()}); serr != nil {
+		if serr := sink.Step(Step{Path: store.Path(s.Path), From: store.Path(s.From), Status: s.Kind.String(), Type: typeName(s.Type)}); serr != nil {
 			return r, errors.Join(err, serr)
 		}
 	}

@@ -81,7 +81,7 @@ func (e *env) steps(ch *chosen, done string, head []member, do func(session.Step
 		if e.quiet {
 			return nil
 		}
-		_, err := fmt.Fprintln(e.stdout, e.line(&session.Change{Path: s.Path, From: s.From, Status: s.Status}))
+		_, err := fmt.Fprintln(e.stdout, e.line(&session.Change{Path: s.Path, From: s.From, Status: s.Status, Type: s.Type}))
 		return err
 	}})
 	end()
