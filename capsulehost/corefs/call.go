@@ -77,6 +77,7 @@ func (c *call) enter() bool {
 
 // fail stores an error as the result.
 func (c *call) fail(err error) {
+	guest.Over(c.ctx)
 	code, text := fsapi.CodeOf(err)
 	c.mem.Bytes(c.ret, 1)[0] = 1
 	c.mem.Bytes(c.payload, 1)[0] = byte(code)

@@ -1,6 +1,24 @@
 package guest
 
-import "context"
+import (
+	"context"
+	"errors"
+
+	"github.com/tetratelabs/wazero/sys"
+)
+
+// Over ends a guest whose context has ended, as the runtime does when it looks. A
+// call that failed for that asks it, so that the guest does not go on with the
+// failure, and maybe returns as if nothing were.
+func Over(ctx context.Context) {
+	switch err := ctx.Err(); {
+	case err == nil:
+	case errors.Is(err, context.DeadlineExceeded):
+		panic(sys.NewExitError(sys.ExitCodeDeadlineExceeded))
+	default:
+		panic(sys.NewExitError(sys.ExitCodeContextCanceled))
+	}
+}
 
 // carried is the key by which a context carries a *T.
 type carried[T any] struct{}

@@ -72,5 +72,5 @@
 //
 // An Instance may be used by several threads of a guest, and closed while a
 // call is under way: the call ends, then what it used is closed. A wait in
-// poll_oneoff or for standard input ends when the context does (EINTR).
+// poll_oneoff or for standard input ends when the context does, and the guest with it.
 package wasip1

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/astridfs/astridfs/capsulehost/view"
 	"github.com/astridfs/astridfs/vfs"
@@ -137,6 +138,16 @@ func (g *guest) call(name string, args ...uint64) Errno {
 		g.t.Fatalf("%s: %v", name, err)
 	}
 	return errno
+}
+
+// ended fails the test unless err is that of a guest that was ended with its
+// context.
+func ended(t *testing.T, err error) {
+	t.Helper()
+	exit, ok := errors.AsType[*sys.ExitError](err)
+	if !ok || exit.ExitCode() != sys.ExitCodeDeadlineExceeded && exit.ExitCode() != sys.ExitCodeContextCanceled {
+		t.Errorf("the guest goes on, and was to end: %v", err)
+	}
 }
 
 // want makes a call that must answer errno.

@@ -6,6 +6,8 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+
+	caller "github.com/astridfs/astridfs/capsulehost/guest"
 )
 
 // ModuleName is the module that guests import the calls from.
@@ -152,6 +154,10 @@ func hostFunc(fn func(call) Errno, use slotUse) api.GoModuleFunc {
 			return
 		}
 		c := call{Ops: Ops{ctx: ctx, Instance: in}, mem: memoryOf(mod), args: stack}
-		stack[0] = uint64(c.run(fn, use))
+		errno := c.run(fn, use)
+		if errno == EINTR {
+			caller.Over(ctx)
+		}
+		stack[0] = uint64(errno)
 	}
 }
