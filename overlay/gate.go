@@ -67,6 +67,7 @@ func (m *moves) between(count uint64) bool { return count&1 != 0 || m.count.Load
 // wait waits until no directory is on its way.
 func (m *moves) wait() {
 	m.mu.RLock()
+	//lint:ignore SA2001 whoever moves one holds the lock meanwhile
 	m.mu.RUnlock()
 }
 
