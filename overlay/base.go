@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -32,8 +33,9 @@ const (
 // Only the bottom layer is recorded: it is the one that others change and a
 // commit writes to. Its methods may be called concurrently.
 type baseLog struct {
-	bottom int    // index of the bottom layer
-	dev    uint64 // of its root
+	bottom int           // index of the bottom layer
+	dev    uint64        // of its root
+	firsts atomic.Uint64 // calls of record
 
 	mu       sync.Mutex // guards the rest, held for one write
 	fd       int
@@ -239,6 +241,7 @@ func (l *baseLog) record(layer int, path string, attr vfs.Attr, id at.Ident) err
 	if layer != l.bottom {
 		return nil
 	}
+	defer l.firsts.Add(1) // once it is there
 	return l.append(baseRecord{kind: baseFirst, path: path, print: l.printOf(&attr, id)})
 }
 

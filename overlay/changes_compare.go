@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -102,7 +103,9 @@ func sameTarget(a, b location) (bool, error) {
 	var targets [2]string
 	for i, l := range []location{a, b} {
 		err := l.use(func(fd int, name string) (err error) {
-			targets[i], err = at.Readlink(fd, name)
+			if targets[i], err = at.Readlink(fd, name); err == syscall.EINVAL {
+				err = syscall.ESTALE // it is no link any more
+			}
 			return err
 		})
 		if err != nil {

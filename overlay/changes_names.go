@@ -105,13 +105,16 @@ func (fs *FS) hiddenNames(orphans bool) (map[uint64]bool, error) {
 // shows it there by the index. Everything is frozen.
 func (fs *FS) nameUpper(ctx context.Context, path string, id at.Ident) error {
 	t, err := vfs.Walk(ctx, fs, vfs.RootID, path, 0)
-	if err != nil || !t.Exists() {
-		if e := vfs.Errno(err); e == syscall.ENOENT || e == syscall.ENOTDIR {
-			err = nil // the view has something else there, or nothing
-		}
+	if e := vfs.Errno(err); e == syscall.ENOENT || e == syscall.ENOTDIR {
+		return nil // the view has something else there
+	}
+	if err != nil {
 		return err
 	}
 	defer t.Release()
+	if !t.Exists() {
+		return nil
+	}
 	p, err := fs.dirNode(t.Parent)
 	if err != nil {
 		return err

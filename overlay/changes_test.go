@@ -257,3 +257,17 @@ func TestConflicts(t *testing.T) {
 		})
 	}
 }
+
+// TestChangesHoldNothing: a change set, for which names of files are looked for
+// that are not there any more, leaves no reference to a directory.
+func TestChangesHoldNothing(t *testing.T) {
+	l := newLab(t).seed("h1=1", "d/", "d/h2==h1", "d/h3==h1").open()
+	l.must(l.write("h1", "changed"))
+	l.must(l.rm("d/h2"))
+	l.status(ChangesOptions{Expand: true})
+	l.fs.nodes.each(l.fs.put, func(n *node) {
+		if k := n.lookups.Load(); k > 0 {
+			t.Errorf("%d references to a node of type %o are left", k, n.typ)
+		}
+	})
+}

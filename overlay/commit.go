@@ -179,11 +179,16 @@ type commit struct {
 	links map[at.Ident]*linkGroup
 	same  map[uint64][]string // paths in base by inode number; nil before it is needed
 
+	firsts  uint64 // of the log when base was read, or a little less
+	renamed uint64 // FS.renamed when the survey was made, or a little less
+
 	recount bool   // link counts of lower files changed
 	stage   string // directory at the workspace's root for directories between two places; "" without
 	staged  []evacuated
-	temps   uint64 // temporary names used
-	prefix  string // what they begin with
+
+	unfinished bool   // the next Open has to look for what is in the stage directory
+	temps      uint64 // temporary names used
+	prefix     string // what they begin with
 
 	progress Progress
 }

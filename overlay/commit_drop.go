@@ -61,8 +61,13 @@ func (c *commit) dropSome(p *place, files []*object) error {
 
 // dropFile removes a file from the upper layer. Everything is frozen.
 func (c *commit) dropFile(p *place, o *object) error {
+	return c.dropName(p, o, func(fn func() error) error { return c.fs.alter(c.ctx, p.path, o.name, fn) })
+}
+
+// dropName is dropFile with alter to call what removes the entry.
+func (c *commit) dropName(p *place, o *object, alter func(fn func() error) error) error {
 	err := keepTimes(p.upper, func(fd int) error {
-		return c.fs.alter(c.ctx, p.path, o.name, func() error {
+		return alter(func() error {
 			if err := c.fs.unindex(fd, o.name, c.fs.namesOf(&o.low)); err != nil {
 				return err
 			}
@@ -222,6 +227,11 @@ func (fs *FS) alter(ctx context.Context, dir, name string, fn func() error) erro
 // for an object of its type any more.
 func (fs *FS) alterLive(p *node, name string, c *node, fn func() error) (bool, error) {
 	defer lockDirs(p, c)()
+	return fs.alterLocked(p, name, c, fn)
+}
+
+// alterLocked is alterLive with the namespace locks of both held exclusively.
+func (fs *FS) alterLocked(p *node, name string, c *node, fn func() error) (bool, error) {
 	c.mu.Lock()
 	if err := fn(); err != nil {
 		c.mu.Unlock()

@@ -320,11 +320,7 @@ func (c *commit) chown(fd int, name string, a *vfs.Attr) error {
 // be what o covers.
 func (c *commit) put(p *place, o *object, fd int, s *staged) error {
 	if !o.low.exists() {
-		err := c.putNew(fd, o.name, s)
-		if err == syscall.EEXIST {
-			err = errMeanwhile
-		}
-		return err
+		return c.putNew(o, fd, s)
 	}
 	if s.name == "" {
 		t, err := c.temp(p, fd)
@@ -345,13 +341,26 @@ func (c *commit) put(p *place, o *object, fd int, s *staged) error {
 	return nil
 }
 
-func (c *commit) putNew(fd int, name string, s *staged) error {
-	if s.name == "" {
-		return at.LinkFD(s.fd, fd, name)
+// putNew is put where the workspace has nothing: no whiteout hides the name then,
+// so that it must not be given to the workspace once it is gone from the view.
+func (c *commit) putNew(o *object, fd int, s *staged) error {
+	thaw, err := c.fs.freeze(c.lasting())
+	if err != nil {
+		return err
 	}
-	err := at.Rename(fd, s.name, fd, name, unix.RENAME_NOREPLACE)
-	if err == nil {
+	defer thaw()
+	if a, _, err := o.loc.stat(); vanished(err) || err == nil && isWhiteout(&a) {
+		return errMeanwhile
+	} else if err != nil {
+		return err
+	}
+	if s.name == "" {
+		err = at.LinkFD(s.fd, fd, o.name)
+	} else if err = at.Rename(fd, s.name, fd, o.name, unix.RENAME_NOREPLACE); err == nil {
 		s.name = ""
+	}
+	if err == syscall.EEXIST {
+		err = errMeanwhile
 	}
 	return err
 }
@@ -369,18 +378,26 @@ func (c *commit) swapIn(p *place, o *object, fd int, t string) error {
 	if !o.low.isDir() && !o.attr.IsDir() {
 		return c.losesName(&o.low, fd, func() error { return at.Rename(fd, t, fd, o.name, 0) })
 	}
+	if err := c.resurvey(); err != nil {
+		return err
+	}
 	for _, r := range c.survey.redirects {
 		if o.low.isDir() && within(r.redirect, o.path) {
 			return errMeanwhile // another directory shows what is in it
 		}
 	}
-	return c.losesAll(&o.low, func() error {
+	err = c.losesAll(&o.low, func() error {
 		if err := at.Rename(fd, t, fd, o.name, unix.RENAME_EXCHANGE); err != nil {
 			return err
 		}
 		c.step("exchanged")
 		return removeTree(fd, t, true)
 	})
+	if err != nil || !o.low.isDir() {
+		return err
+	}
+	// What is known of its entries is over, too.
+	return c.note(baseRecord{kind: baseClearTree, path: o.path})
 }
 
 // setAttrs gives the entry that o covers the attributes of o in which they

@@ -1,6 +1,9 @@
 package overlay
 
 import (
+	"errors"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -178,7 +181,7 @@ func (c *commit) dropGroup(g *linkGroup) error {
 		c.finished(m.o.path)
 		a, id, err := m.o.loc.stat()
 		if err == nil && c.fs.pinned(m.o.path) {
-			return nil // open for writing: it is the same, and no change
+			return c.settleGroup(g) // open for writing: it is the same, and no change
 		}
 		if err != nil || !unchanged(&a, id, &g.attr, m.o.id) {
 			for _, m := range g.members {
@@ -187,7 +190,7 @@ func (c *commit) dropGroup(g *linkGroup) error {
 			if vanished(err) {
 				err = nil
 			}
-			return err
+			return errors.Join(err, c.settleGroup(g))
 		}
 	}
 	// A crash between must not leave some names in the upper layer alone.
@@ -198,8 +201,63 @@ func (c *commit) dropGroup(g *linkGroup) error {
 	if err := c.fs.log.append(rs...); err != nil {
 		return err
 	}
+	return c.dropMembers(g)
+}
+
+// dropMembers removes the names of a group from the upper layer, which is one
+// node before and afterwards: nobody looks one of them up in between.
+func (c *commit) dropMembers(g *linkGroup) error {
+	fs := c.fs
+	parents := make([]*node, len(g.members)) // nil where it is not in memory
+	live := make(map[*node]bool)
+	for i, m := range g.members {
+		if p := fs.liveDir(m.p.path); p != nil {
+			parents[i], live[p] = p, true
+		}
+	}
+	kids := make([]*node, len(g.members))
+	defer func() {
+		for i := range g.members {
+			fs.put(kids[i])
+			fs.put(parents[i])
+		}
+	}()
+	err := func() error {
+		defer fs.moves.begin()() // its nodes are out of reach meanwhile
+		defer lockDirs(slices.Collect(maps.Keys(live))...)()
+		for i, m := range g.members {
+			p := parents[i]
+			if p != nil {
+				kids[i] = p.d.kid(m.o.name)
+			}
+			err := c.dropName(m.p, m.o, func(fn func() error) error {
+				if kids[i] == nil {
+					return fn()
+				}
+				_, err := fs.alterLocked(p, m.o.name, kids[i], fn)
+				return err
+			})
+			if err != nil {
+				return pathError(m.o.path, err)
+			}
+		}
+		return nil
+	}()
+	for i, m := range g.members {
+		if kids[i] != nil {
+			fs.EntryChanged(c.ctx, parents[i].id, m.o.name)
+			fs.NodeChanged(c.ctx, kids[i].id, true)
+		}
+	}
+	return err
+}
+
+// settleGroup notes what the workspace has for the names of a group that stays in
+// the upper layer: each further name has changed the file that they all are.
+func (c *commit) settleGroup(g *linkGroup) error {
 	for _, m := range g.members {
-		if err := c.dropFile(m.p, m.o); err != nil {
+		err := c.settled(m.o.path, location{m.p.lowers[0].at, m.o.name})
+		if err != nil && !vanished(err) {
 			return pathError(m.o.path, err)
 		}
 	}
@@ -279,6 +337,14 @@ func (c *commit) losesAll(low *cover, fn func() error) error {
 func (c *commit) sameFile(low *cover) error {
 	if low.attr.IsDir() || low.attr.Nlink < 2 {
 		return nil
+	}
+	if n := c.fs.log.firsts.Load(); n != c.firsts {
+		// Others have changed something for the first time since.
+		tree, err := c.fs.log.load()
+		if err != nil {
+			return err
+		}
+		c.base, c.walk.base, c.walk.inodes, c.same, c.firsts = tree, tree, nil, nil, n
 	}
 	if c.same == nil {
 		c.same = make(map[uint64][]string)

@@ -35,7 +35,10 @@ func (c *commit) evacuate() error {
 			}
 		}
 		from, to := r.redirect, c.stage+"/"+strconv.Itoa(i)
-		if err := c.moveLower(r, to); err != nil {
+		if err := c.moveLower(r, to); err == errMeanwhile {
+			c.left(r.path, err)
+			continue
+		} else if err != nil {
 			return pathError(r.path, err)
 		}
 		c.staged = append(c.staged, evacuated{r, from, to})
@@ -57,7 +60,10 @@ func (c *commit) unstage() error {
 	var errs []error
 	for _, e := range slices.Backward(c.staged) {
 		if e.r.redirect == e.to {
-			if err := c.moveLower(e.r, e.from); err != nil {
+			if err := c.moveLower(e.r, e.from); err == errMeanwhile {
+				c.left(e.r.path, err)
+				c.unfinished = true
+			} else if err != nil {
 				errs = append(errs, pathError(e.r.path, err))
 			}
 		}
@@ -126,6 +132,9 @@ func (c *commit) moveHere(p *place, o *object) error {
 
 // aside removes what is in the way of a renamed directory, which hides it.
 func (c *commit) aside(p *place, o *object, was *cover) error {
+	if err := c.resurvey(); err != nil {
+		return err
+	}
 	for _, r := range c.survey.redirects {
 		if within(r.redirect, o.path) {
 			return errMeanwhile
@@ -172,9 +181,18 @@ func (c *commit) moveLower(r *object, to string) error {
 		return err
 	}
 	defer thaw()
+	if err := c.resurvey(); err != nil {
+		return err
+	}
+	if !slices.Contains(c.survey.redirects, r) {
+		return errMeanwhile // renamed again, or removed
+	}
 	fdir, fname := c.fs.hostAt(from)
 	tdir, tname := c.fs.hostAt(to)
 	_, id, err := location{fdir, fname}.stat()
+	if vanished(err) || err == syscall.ENOTDIR {
+		err = errMeanwhile
+	}
 	if err != nil {
 		return err
 	}
@@ -194,7 +212,7 @@ func (c *commit) moveLower(r *object, to string) error {
 	end := sync.OnceFunc(c.fs.moves.begin())
 	defer end()
 	err = moveHost(location{fdir, fname}, location{tdir, tname})
-	if err == syscall.EEXIST {
+	if err == syscall.EEXIST || vanished(err) || err == syscall.ENOTDIR {
 		err = errMeanwhile
 	}
 	if err != nil {
@@ -223,6 +241,36 @@ func (c *commit) moveLower(r *object, to string) error {
 		f()
 	}
 	return errors.Join(err, ferr)
+}
+
+// resurvey looks for renamed directories again if any was renamed since the
+// survey was made: what is about to happen to the workspace must not take from
+// them what they show. One that shows what it did stays the same object, wherever
+// it is now. It is certain only where everything is frozen.
+func (c *commit) resurvey() error {
+	n := c.fs.renamed.Load()
+	if n == c.renamed {
+		return nil
+	}
+	s, err := c.fs.survey(c.lasting())
+	if err != nil {
+		return err
+	}
+	known := make(map[at.Ident]*object, len(c.survey.redirects))
+	for _, r := range c.survey.redirects {
+		known[r.id] = r
+	}
+	for i, o := range s.redirects {
+		if old := known[o.id]; old != nil && old.redirect == o.redirect {
+			*old = *o
+			s.redirects[i] = old
+			if o.low.isDir() {
+				s.dirs[o.low.key()] = old
+			}
+		}
+	}
+	c.survey.redirects, c.survey.dirs, c.renamed = s.redirects, s.dirs, n
+	return nil
 }
 
 // moveHost renames an entry of the workspace to where there is none (EEXIST).

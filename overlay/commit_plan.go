@@ -15,6 +15,7 @@ func (c *commit) plan() error {
 	out := withhold{commit: c, paths: make(map[string]bool)}
 	var conflicts []Change
 	for again := true; again; {
+		c.firsts, c.renamed = c.fs.log.firsts.Load(), c.fs.renamed.Load()
 		w, err := c.fs.newWalk(c.ctx, ChangesOptions{deep: true})
 		if err != nil {
 			return err

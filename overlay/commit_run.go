@@ -30,6 +30,9 @@ func (c *commit) run() error {
 		return err
 	}
 	c.prefix = tempPrefix + hex.EncodeToString(random[:])
+	temps := c.prefix + "."
+	c.fs.temps.Store(&temps)
+	defer c.fs.temps.Store(nil)
 	err := c.evacuate()
 	if err == nil {
 		err = c.pass((*commit).createIn)
@@ -41,7 +44,7 @@ func (c *commit) run() error {
 	}
 	stopped := err != nil && c.stop() != nil && vfs.Errno(err) == syscall.EINTR
 	left := errors.Join(c.unstage(), c.fs.removeStages(), c.recountLinks())
-	if err = errors.Join(err, left); err == nil || stopped && left == nil {
+	if err = errors.Join(err, left); (err == nil || stopped && left == nil) && !c.unfinished {
 		err = errors.Join(err, c.endRecovery())
 	}
 	c.tell("")
@@ -72,7 +75,7 @@ func (c *commit) finished(path string) {
 func (c *commit) createIn(p *place) error {
 	names, err := p.names()
 	if err != nil {
-		return pathError(p.path, err)
+		return c.passing(p.path, err)
 	}
 	b := batch{c: c, p: p}
 	for _, name := range names {
@@ -87,13 +90,18 @@ func (c *commit) createIn(p *place) error {
 			break
 		}
 	}
-	return errors.Join(err, b.finish())
+	return errors.Join(err, c.passing(p.path, b.finish()))
 }
 
 // create makes one entry of the workspace, or adds it to the batch.
 func (c *commit) create(b *batch, name, path string) error {
-	err := c.createEntry(b, name, path)
-	if errors.Is(err, errMeanwhile) || vanished(err) {
+	return c.passing(path, c.createEntry(b, name, path))
+}
+
+// passing notes what an error at path is about, if somebody changed it while it
+// was worked on, and returns any other error.
+func (c *commit) passing(path string, err error) error {
+	if errors.Is(err, errMeanwhile) || vanished(err) || errors.Is(err, syscall.ENOTDIR) {
 		c.left(path, errMeanwhile)
 		return nil
 	}
@@ -203,7 +211,12 @@ func (c *commit) makeDir(p *place, o *object) error {
 		return err
 	}
 	defer thaw()
-	return location{p.lowers[0].at, o.name}.use(func(fd int, name string) error {
+	if _, id, err := o.loc.stat(); vanished(err) || err == nil && id != o.id {
+		return errMeanwhile // it must not come back
+	} else if err != nil {
+		return err
+	}
+	err = location{p.lowers[0].at, o.name}.use(func(fd int, name string) error {
 		return c.fs.alter(c.ctx, p.path, name, func() error {
 			if !o.low.exists() {
 				err := at.Mkdir(fd, name, 0o700)
@@ -222,6 +235,11 @@ func (c *commit) makeDir(p *place, o *object) error {
 			return c.swapIn(p, o, fd, t)
 		})
 	})
+	if err != nil {
+		return err
+	}
+	// Ours, should somebody put something else in its place before it is done.
+	return c.settled(o.path, location{p.lowers[0].at, o.name})
 }
 
 // finishIn is the second pass in one directory, of which o is the upper object;
@@ -229,7 +247,7 @@ func (c *commit) makeDir(p *place, o *object) error {
 func (c *commit) finishIn(p *place, o *object) error {
 	names, err := p.names()
 	if err != nil {
-		return pathError(p.path, err)
+		return c.passing(p.path, err)
 	}
 	var whites []*object
 	for _, name := range names {
@@ -256,12 +274,12 @@ func (c *commit) finishIn(p *place, o *object) error {
 			if err := c.finishIn(p.enter(e), e); err != nil {
 				return err
 			}
-			if err := c.finishDir(p, e); err != nil {
-				return pathError(path, err)
+			if err := c.passing(path, c.finishDir(p, e)); err != nil {
+				return err
 			}
 		}
 	}
-	if err := c.deleteIn(p, whites); err != nil {
+	if err := c.passing(p.path, c.deleteIn(p, whites)); err != nil {
 		return err
 	}
 	if o == nil {
@@ -269,7 +287,7 @@ func (c *commit) finishIn(p *place, o *object) error {
 			return err
 		}
 	}
-	return c.touched(p)
+	return c.passing(p.path, c.touched(p))
 }
 
 // touched notes the times that a directory of the workspace has after what was
@@ -333,6 +351,9 @@ func (c *commit) deleteIn(p *place, whites []*object) error {
 // removeLower removes an entry of the workspace with everything below it, as
 // long as each is what it was when it was deleted in the view.
 func (c *commit) removeLower(origin string, low *cover) error {
+	if err := c.resurvey(); err != nil {
+		return err
+	}
 	for _, r := range c.survey.redirects {
 		if within(r.redirect, origin) {
 			return errMeanwhile // it would take with it what another directory shows

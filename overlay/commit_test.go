@@ -538,3 +538,53 @@ func TestCommitMovesUnseen(t *testing.T) {
 		})
 	}
 }
+
+// TestCommitForgets: what was known of the entries of a directory that a commit
+// replaces by a file is no conflict once there is such a directory again.
+func TestCommitForgets(t *testing.T) {
+	l := newLab(t).seed("d/c=1", "x=2").open()
+	l.must(l.rmAll("d"))
+	l.must(l.write("d", "a file"))
+	l.commit(CommitOptions{})
+	l.must(l.rm("d"))
+	l.must(l.mkdir("d"))
+	l.must(l.write("d/c", "new"))
+	want := l.view()
+	l.commit(CommitOptions{})
+	l.committed(want)
+}
+
+// TestCommitTempsUnseen: what a commit makes in the workspace for a moment is
+// neither listed nor found in the view.
+func TestCommitTempsUnseen(t *testing.T) {
+	l := newLab(t)
+	seen := 0
+	l.opt.step = func(name string) {
+		if name != "commit.named" {
+			return
+		}
+		seen++
+		for _, e := range l.list("d") {
+			if e != "f" {
+				t.Errorf("%q is listed", e)
+			}
+		}
+		left, err := os.ReadDir(l.host("d"))
+		l.must(err)
+		for _, e := range left {
+			if e.Name() == "f" {
+				continue
+			}
+			seen++
+			if err := l.node("d/"+e.Name(), func(vfs.NodeID) error { return nil }); err != syscall.ENOENT {
+				t.Errorf("%q: %v", e.Name(), err)
+			}
+		}
+	}
+	l.seed("d/f=1").open()
+	l.must(l.write("d/f", "changed"))
+	l.commit(CommitOptions{})
+	if seen != 2 {
+		t.Errorf("%d looks", seen)
+	}
+}

@@ -73,10 +73,12 @@ type FS struct {
 	log   *baseLog // base, if a state directory is given
 
 	host    hostWatch
-	renames sync.Mutex // held by every rename of a directory
+	renames sync.Mutex    // held by every rename of a directory
+	renamed atomic.Uint64 // counts renames of directories
 
 	changing sync.Mutex // held by a commit or discard; before every other lock
 	moves    moves
+	temps    atomic.Pointer[string] // what the names begin with that a commit under way makes in the workspace for a moment
 	copies   flights
 	devs     devices
 	white    whiteouts

@@ -41,9 +41,9 @@ func (g *gate) unlock() {
 	}
 }
 
-// moves counts the directories that a commit moves in a lower layer. While one is
-// on its way nothing in it is found; who looks for something there waits, and
-// looks again.
+// moves counts the directories that a commit moves in a lower layer, and the
+// files of several names that it takes from the upper one. While one is on its
+// way, it and what is in it is not found; who looks for it waits, and looks again.
 type moves struct {
 	count atomic.Uint64 // odd while a directory moves
 	mu    sync.RWMutex  // held exclusively meanwhile; nothing is held by who waits for it

@@ -67,6 +67,9 @@ func (fs *FS) foundLower(l *ldir, fd int, name string, a vfs.Attr, id at.Ident, 
 // statLower returns what the lower directory l, open as fd, has under name, and
 // whether that is a whiteout.
 func (fs *FS) statLower(l *ldir, fd int, name string) (a vfs.Attr, id at.Ident, white bool, err error) {
+	if fs.temporary(name) {
+		return a, id, false, syscall.ENOENT
+	}
 	a, id, err = at.Stat(fd, name)
 	if err != nil {
 		return a, id, false, err

@@ -253,10 +253,19 @@ func (h *dirHandle) overtaken(fd int, e *vfs.DirEntry) bool {
 	return false
 }
 
+// temporary tells whether a commit under way has made an entry of this name in
+// the workspace for a moment. It is none of the view's.
+func (fs *FS) temporary(name string) bool {
+	p := fs.temps.Load()
+	return p != nil && strings.HasPrefix(name, *p)
+}
+
 // hiddenEntry tells whether an entry of the directory fd of one layer is a
-// whiteout.
+// whiteout, or is not to be seen.
 func (fs *FS) hiddenEntry(fd int, e *vfs.DirEntry, xwh bool) bool {
 	switch {
+	case fs.temporary(e.Name):
+		return true
 	case e.Type == unix.S_IFCHR, e.Type == 0:
 		a, _, err := at.Stat(fd, e.Name)
 		if err == nil {

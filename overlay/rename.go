@@ -137,6 +137,9 @@ func (r *renaming) try(ctx context.Context, flags vfs.RenameFlags) (again bool, 
 			return false, err
 		}
 	}
+	if r.x.isDir() || r.y != nil && r.y.isDir() {
+		fs.renamed.Add(1)
+	}
 	return false, r.do()
 }
 

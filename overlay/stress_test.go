@@ -1,6 +1,7 @@
 package overlay_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -22,25 +23,72 @@ import (
 // Afterwards the live view, an overlay opened anew and the kernel show the same
 // tree, and nothing is left over.
 func TestStress(t *testing.T) {
-	seconds := 2 * time.Second
-	if s := os.Getenv("ASTRIDFS_STRESS"); s != "" {
-		d, err := time.ParseDuration(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seconds = d
-	}
+	seconds := stressTime(t)
 	for _, idle := range []int{1, 100000} {
 		t.Run(fmt.Sprintf("Idle%d", idle), func(t *testing.T) {
-			stress(t, seconds, idle, func(fs *overlay.FS) (subject, func()) { return view{fs}, func() {} })
+			stress(t, seconds, 2, idle, func(fs *overlay.FS) (subject, func()) { return view{fs}, func() {} })
 		})
 	}
 	t.Run("Mounted", func(t *testing.T) {
 		if os.Geteuid() != 0 {
 			t.Skip(overlay.Skips["user mount"])
 		}
-		stress(t, seconds, 1, func(fs *overlay.FS) (subject, func()) { return mounted(t, fs) })
+		stress(t, seconds, 2, 1, func(fs *overlay.FS) (subject, func()) { return mounted(t, fs) })
 	})
+}
+
+// TestCommitStress is the same while what the workers do is committed all the
+// time, in parts and as a whole.
+func TestCommitStress(t *testing.T) {
+	for _, idle := range []int{1, 100000} {
+		t.Run(fmt.Sprintf("Idle%d", idle), func(t *testing.T) {
+			stress(t, stressTime(t), 1, idle, func(fs *overlay.FS) (subject, func()) { return view{fs}, committing(t, fs) })
+		})
+	}
+}
+
+// committing commits again and again until stop is called.
+func committing(t *testing.T, fs *overlay.FS) (stop func()) {
+	end := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		r := rand.New(rand.NewPCG(11, 11))
+		for k := 0; ; k++ {
+			select {
+			case <-end:
+				return
+			default:
+			}
+			opt := overlay.CommitOptions{NoSync: true}
+			if k%4 != 3 {
+				opt.Paths = []string{randomPath(r)}
+			}
+			_, err := fs.Commit(bg, opt)
+			// What a worker puts where the commit is at work may be called a
+			// conflict, and stays in the overlay.
+			if conflict := (*overlay.ConflictError)(nil); err != nil && !errors.As(err, &conflict) {
+				t.Errorf("commit %v: %v", opt.Paths, err)
+			}
+		}
+	})
+	return func() {
+		close(end)
+		wg.Wait()
+	}
+}
+
+// stressTime is how long a stress test lasts, 2 s by default; ASTRIDFS_STRESS
+// sets another time.
+func stressTime(t *testing.T) time.Duration {
+	s := os.Getenv("ASTRIDFS_STRESS")
+	if s == "" {
+		return 2 * time.Second
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // mounted is the filesystem by way of the kernel, until it is unmounted.
@@ -84,9 +132,9 @@ func removeAll(s subject, p string) error {
 	return s.rmdir(p)
 }
 
-func stress(t *testing.T, length time.Duration, idle int, front func(*overlay.FS) (s subject, close func())) {
+func stress(t *testing.T, length time.Duration, lowers, idle int, front func(*overlay.FS) (s subject, close func())) {
 	vfstest.CheckLeaks(t)
-	opt := layers(t, 2)
+	opt := layers(t, lowers)
 	for i := range opt.Lower {
 		seedTree(t, rand.New(rand.NewPCG(5, uint64(i))), opt.Lower[i], true)
 	}
@@ -104,6 +152,9 @@ func stress(t *testing.T, length time.Duration, idle int, front func(*overlay.FS
 			s := &state{subject: sub}
 			for k := 1; time.Now().Before(end); k++ {
 				o := randomOp(r)
+				if lowers == 1 && strings.HasPrefix(o.what, "rename") {
+					continue // of a directory that a commit is about to move, which it leaves
+				}
 				if k%200 == 0 {
 					// Renames put directories where no random path leads any more:
 					// without this the tree grows deeper and deeper.
@@ -123,6 +174,10 @@ func stress(t *testing.T, length time.Duration, idle int, front func(*overlay.FS
 		})
 	}
 	wg.Wait()
+	closeFront = sync.OnceFunc(closeFront)
+	if lowers == 1 {
+		closeFront() // the commits end first
+	}
 	if d := differences(dump(t, view{fs}), dump(t, sub)); d != "" {
 		t.Errorf("the view and what the workers see of it:\n%s", d)
 	}
