@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/astridfs/astridfs/auditlog"
@@ -30,6 +31,21 @@ const (
 	ViewTmp       View = "tmp"
 	ViewAll       View = "all"
 )
+
+// InWorkspace returns which path of the workspace a path in a mount is; ok tells
+// whether it is one, as it is not in home and tmp.
+func (v View) InWorkspace(path string) (p string, ok bool) {
+	switch v {
+	case ViewWorkspace, "":
+		return path, true
+	case ViewAll:
+		if path == string(ViewWorkspace) {
+			return "", true
+		}
+		return strings.CutPrefix(path, string(ViewWorkspace)+"/")
+	}
+	return "", false
+}
 
 // MountOptions are the arguments of Owner.Mount.
 type MountOptions struct {
@@ -69,7 +85,7 @@ func (o *Owner) Mount(opt MountOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := o.lock.SetMountpoint(opt.Mountpoint); err != nil {
+	if err := o.lock.SetMountpoint(opt.Mountpoint, string(opt.View)); err != nil {
 		return err
 	}
 	ctx := context.Background()

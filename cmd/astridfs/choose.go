@@ -88,7 +88,9 @@ func sessionOfDir(st *store.Store, dir string) (*chosen, error) {
 	if m, ok := session.MountedAbove(list, dir); ok {
 		disk, err := st.Load(m.Name)
 		if err == nil && disk.File.ID == m.ID {
-			return &chosen{st: st, disk: disk, mount: m.Point, base: below(dir, m.Point)}, nil
+			// In home or tmp of a view, paths are those of the workspace's root.
+			base, _ := session.View(disk.Holder().View).InWorkspace(below(dir, m.Point))
+			return &chosen{st: st, disk: disk, mount: m.Point, base: base}, nil
 		}
 	}
 	names, err := st.Names()
@@ -190,10 +192,14 @@ func (ch *chosen) path(typed string) (string, error) {
 
 // inRoots returns where an absolute path is in the workspace or in the mount.
 func (ch *chosen) inRoots(path string) (string, bool) {
-	for _, root := range []string{ch.mount, string(ch.disk.Holder().Mountpoint), string(ch.disk.File.Workspace)} {
-		if root != "" && inside(path, root) {
-			return below(path, root), true
+	holder := ch.disk.Holder()
+	for _, point := range []string{ch.mount, string(holder.Mountpoint)} {
+		if point != "" && inside(path, point) {
+			return session.View(holder.View).InWorkspace(below(path, point))
 		}
+	}
+	if root := string(ch.disk.File.Workspace); inside(path, root) {
+		return below(path, root), true
 	}
 	return "", false
 }

@@ -28,6 +28,7 @@ type Holder struct {
 	Since      time.Time `json:"since"`
 	Command    string    `json:"command"`              // the subcommand it runs
 	Mountpoint Path      `json:"mountpoint,omitempty"` // where it has, or is about to have, the session mounted
+	View       string    `json:"view,omitempty"`       // what it shows there; empty: the workspace
 }
 
 func (h Holder) String() string {
@@ -88,9 +89,9 @@ func (s *Session) Lock(command string) (*Lock, error) {
 	return l, nil
 }
 
-// SetMountpoint records where the session is mounted.
-func (l *Lock) SetMountpoint(path string) error {
-	l.holder.Mountpoint = Path(path)
+// SetMountpoint records where the session is mounted, and what is shown there.
+func (l *Lock) SetMountpoint(path, view string) error {
+	l.holder.Mountpoint, l.holder.View = Path(path), view
 	return l.record()
 }
 

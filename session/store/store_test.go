@@ -194,14 +194,14 @@ func TestLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.SetMountpoint("/mnt/\xff"); err != nil {
+	if err := l.SetMountpoint("/mnt/\xff", "all"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := sess.Lock("run"); err != ErrLocked {
 		t.Fatalf("a second lock: %v", err)
 	}
 	h, used, err := sess.InUse()
-	if err != nil || !used || h.PID != os.Getpid() || h.Mountpoint != "/mnt/\xff" || h.Command != "mount" {
+	if err != nil || !used || h.PID != os.Getpid() || h.Mountpoint != "/mnt/\xff" || h.Command != "mount" || h.View != "all" {
 		t.Fatalf("holder %+v, %v, %v", h, used, err)
 	}
 	if err := l.Unlock(); err != nil {
