@@ -33,16 +33,7 @@ func mountDirect(path string, opt *Options) (int, error) {
 	if opt.AllowOther {
 		data += ",allow_other"
 	}
-	var flags uintptr
-	for _, f := range [...]struct {
-		set  bool
-		flag uintptr
-	}{{opt.NoSuid, unix.MS_NOSUID}, {opt.NoDev, unix.MS_NODEV}, {opt.NoExec, unix.MS_NOEXEC}, {opt.ReadOnly, unix.MS_RDONLY}} {
-		if f.set {
-			flags |= f.flag
-		}
-	}
-	err = unix.Mount(opt.FSName, path, fsType, flags, data)
+	err = unix.Mount(opt.FSName, path, fsType, mountFlags(opt), data)
 	if err == nil {
 		return fd, nil
 	}
@@ -54,6 +45,48 @@ func mountDirect(path string, opt *Options) (int, error) {
 		return -1, noDevice(path, err)
 	}
 	return -1, &MountError{Path: path, Err: errors.Join(fmt.Errorf("mount: %w", err), closeErr)}
+}
+
+func mountFlags(opt *Options) (flags uintptr) {
+	for _, f := range [...]struct {
+		set  bool
+		flag uintptr
+	}{
+		{opt.NoSuid, unix.MS_NOSUID}, {opt.NoDev, unix.MS_NODEV}, {opt.NoExec, unix.MS_NOEXEC}, {opt.ReadOnly, unix.MS_RDONLY},
+		{opt.NoAtime, unix.MS_NOATIME},
+	} {
+		if f.set {
+			flags |= f.flag
+		}
+	}
+	return flags
+}
+
+// Remount gives the mount at mountpoint the flags of opt: ReadOnly, NoSuid, NoDev,
+// NoExec and NoAtime; nothing else of it counts. It needs CAP_SYS_ADMIN, and no
+// file open for writing where the mount is to be read-only.
+func Remount(mountpoint string, opt Options) error {
+	path, err := resolve(mountpoint)
+	if err != nil {
+		return &MountError{Path: mountpoint, Err: err}
+	}
+	m, ok, err := mountAt(path)
+	switch {
+	case err != nil:
+		return &MountError{Path: mountpoint, Err: err}
+	case !ok || m.Type != fsType:
+		return &MountError{Path: mountpoint, Kind: ErrNotMounted, Hint: "mount it first"}
+	}
+	switch err := unix.Mount(m.Source, path, fsType, unix.MS_REMOUNT|mountFlags(&opt), ""); err {
+	case nil:
+		return nil
+	case syscall.EPERM, syscall.EACCES:
+		return &MountError{Path: mountpoint, Kind: ErrPermission, Err: err, Hint: "remounting needs root"}
+	case syscall.EBUSY:
+		return &MountError{Path: mountpoint, Kind: ErrBusy, Err: err, Hint: "close what is open for writing there (fuser -vm shows it)"}
+	default:
+		return &MountError{Path: mountpoint, Err: fmt.Errorf("remount: %w", err)}
+	}
 }
 
 func noDevice(path string, err error) error {
@@ -104,7 +137,7 @@ func helperOptions(opt *Options) string {
 	for _, o := range [...]struct {
 		set  bool
 		name string
-	}{{opt.AllowOther, "allow_other"}, {opt.ReadOnly, "ro"}, {opt.NoExec, "noexec"}, {true, "nosuid"}, {true, "nodev"}} {
+	}{{opt.AllowOther, "allow_other"}, {opt.ReadOnly, "ro"}, {opt.NoExec, "noexec"}, {opt.NoAtime, "noatime"}, {true, "nosuid"}, {true, "nodev"}} {
 		if o.set {
 			l = append(l, o.name)
 		}

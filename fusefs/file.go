@@ -16,6 +16,13 @@ import (
 // kernel does by itself; our own file would only add rules of alignment.
 const openFlags = unix.O_ACCMODE | unix.O_APPEND | unix.O_TRUNC | unix.O_SYNC | unix.O_DSYNC | unix.O_NOATIME
 
+func (r *rawFS) openFlags(flags uint32) int {
+	if r.opt.NoAtime {
+		flags |= unix.O_NOATIME
+	}
+	return int(flags & openFlags)
+}
+
 func writes(flags uint32) bool {
 	return flags&unix.O_ACCMODE != unix.O_RDONLY || flags&unix.O_TRUNC != 0
 }
@@ -26,7 +33,7 @@ func (r *rawFS) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut)
 		return erofs
 	}
 	ctx, id := r.request(cancel, &in.InHeader), vfs.NodeID(in.NodeId)
-	f, err := r.fs.Open(ctx, id, int(in.Flags&openFlags))
+	f, err := r.fs.Open(ctx, id, r.openFlags(in.Flags))
 	if err != nil {
 		return status(err)
 	}
@@ -69,7 +76,7 @@ func (r *rawFS) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, o
 	defer r.notify.answers.end()
 	ctx := r.request(cancel, &in.InHeader)
 	ctx.caller.Umask = in.Umask
-	e, f, err := r.fs.Create(ctx, vfs.NodeID(in.NodeId), name, int(in.Flags&openFlags), in.Mode&07777)
+	e, f, err := r.fs.Create(ctx, vfs.NodeID(in.NodeId), name, r.openFlags(in.Flags), in.Mode&07777)
 	if err != nil {
 		if in.Flags&unix.O_EXCL == 0 && vfs.Errno(err) == syscall.EEXIST {
 			return r.createdMeanwhile(ctx, in, name, out)
@@ -118,7 +125,7 @@ func (r *rawFS) openOwn(ctx *request, in *fuse.CreateIn, e *vfs.Entry) (vfs.Hand
 	if !e.Attr.IsRegular() || !owner && ctx.caller.UID != 0 {
 		return nil, syscall.ESTALE
 	}
-	return r.fs.Open(ctx, e.Node, int(in.Flags&openFlags))
+	return r.fs.Open(ctx, e.Node, r.openFlags(in.Flags))
 }
 
 // Tmpfile makes and opens a file without a name.
@@ -128,7 +135,7 @@ func (r *rawFS) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.Cre
 	}
 	ctx := r.request(cancel, &in.InHeader)
 	ctx.caller.Umask = in.Umask
-	e, f, err := r.fs.Tmpfile(ctx, vfs.NodeID(in.NodeId), int(in.Flags&openFlags), in.Mode&07777)
+	e, f, err := r.fs.Tmpfile(ctx, vfs.NodeID(in.NodeId), r.openFlags(in.Flags), in.Mode&07777)
 	if err != nil {
 		return status(err)
 	}

@@ -24,14 +24,19 @@ type Options struct {
 	// mount. An ordinary user needs user_allow_other in /etc/fuse.conf.
 	AllowOther bool
 
-	// ReadOnly makes every change answer EROFS.
-	ReadOnly bool
+	// ReadOnly makes every change answer EROFS. With Remountable it is the kernel
+	// alone that refuses them, until root remounts.
+	ReadOnly, Remountable bool
 
 	// NoSuid, NoDev and NoExec take away the meaning of setuid bits, device
 	// nodes and execute permission. A mount of root has none of them by
 	// default, like kernel overlayfs; a mount of an ordinary user always has
 	// NoSuid and NoDev.
 	NoSuid, NoDev, NoExec bool
+
+	// NoAtime keeps access times as they are when files are read, except of files
+	// that are open for writing with passthrough at the time.
+	NoAtime bool
 
 	// Over lets the mount hide what is at its mountpoint, as mount(2) does: files,
 	// or another mount that is alive.

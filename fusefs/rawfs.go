@@ -91,7 +91,7 @@ func (r *rawFS) fileOf(id uint64, valid bool) vfs.Handle {
 
 // readOnly tells whether changes are refused. The kernel does so first, unless
 // root remounted.
-func (r *rawFS) readOnly() bool { return r.opt.ReadOnly }
+func (r *rawFS) readOnly() bool { return r.opt.ReadOnly && !r.opt.Remountable }
 
 const erofs = fuse.Status(syscall.EROFS)
 

@@ -31,6 +31,7 @@ func MountLayers(ctx context.Context, opt mountopt.Options, mountpoint string, c
 	if err != nil {
 		return nil, err
 	}
+	remountable := opt.Upper != ""
 	if err := layersApart(point, &opt); err != nil {
 		return nil, err
 	}
@@ -51,13 +52,24 @@ func MountLayers(ctx context.Context, opt mountopt.Options, mountpoint string, c
 		return nil, err
 	}
 	m.srv, err = fusefs.Mount(m.ov, point, fusefs.Options{
-		FSName: opt.Source, AllowOther: opt.AllowOther, ReadOnly: opt.ReadOnly, Over: true,
-		NoSuid: opt.NoSuid, NoDev: opt.NoDev, NoExec: opt.NoExec, Log: log,
+		FSName: opt.Source, AllowOther: opt.AllowOther, ReadOnly: opt.ReadOnly, Remountable: remountable, Over: true,
+		NoSuid: opt.NoSuid, NoDev: opt.NoDev, NoExec: opt.NoExec, NoAtime: opt.NoAtime, Log: log,
 	})
 	if err != nil {
 		return nil, mountFault(err)
 	}
 	return m, nil
+}
+
+// RemountLayers changes the flags of what MountLayers mounted.
+func RemountLayers(opt mountopt.Options, mountpoint string) error {
+	err := fusefs.Remount(mountpoint, fusefs.Options{
+		ReadOnly: opt.ReadOnly, NoSuid: opt.NoSuid, NoDev: opt.NoDev, NoExec: opt.NoExec, NoAtime: opt.NoAtime,
+	})
+	if err != nil {
+		return mountFault(err)
+	}
+	return nil
 }
 
 // layersApart refuses a mountpoint inside a layer: the server, looking into that

@@ -79,6 +79,29 @@ func TestMountByMount8(t *testing.T) {
 		mount -t fuse.astridfs -o "ro,$opt" none mnt
 		! touch mnt/new 2> err; grep -q 'Read-only' err
 		umount mnt
+		# Flags can be changed, as far as nobody writes. What begins read-only becomes writable.
+		for begin in ro rw; do
+			mount -t fuse.astridfs -o "$begin,$opt" none mnt
+			mount -o remount,rw mnt; echo $begin > mnt/new
+			mount -o remount,ro,nosuid mnt
+			grep -q " $PWD/mnt fuse.astridfs ro,nosuid" /proc/mounts
+			! rm mnt/new 2> err; grep -q 'Read-only' err
+			mount -o remount,rw,suid mnt
+			exec 3> mnt/new; ! mount -o remount,ro mnt 2> err; exec 3>&-; grep -q 'in use' err
+			rm mnt/new
+			umount mnt
+		done
+		! mount -t fuse.astridfs -o remount,ro none mnt 2> err
+		# Reading leaves no trace below, and with noatime none at all.
+		echo c > bottom/c; touch -a -d @1 bottom/c
+		mount -t fuse.astridfs -o "$opt" none mnt
+		cat mnt/c > /dev/null; test $(stat -c %X bottom/c) = 1
+		umount mnt
+		mount -t fuse.astridfs -o "noatime,$opt" none mnt
+		echo x > mnt/x; touch -a -d @1 mnt/x
+		cat mnt/c mnt/x > /dev/null; test "$(stat -c %X bottom/c mnt/x upper/x)" = $'1\n1\n1'
+		rm mnt/x
+		umount mnt
 		# Over its own lower layer, and over files.
 		mount -t fuse.astridfs -o "$opt" none top
 		test "$(cat top/both)" = top; echo changed > top/both

@@ -33,7 +33,8 @@ and for lines of /etc/fstab. Make the helper known once, as root:
 
 usage: mount.fuse.astridfs SOURCE DIRECTORY [-sfnvrw] [-o OPTIONS] [--foreground]
   -o OPTIONS    lowerdir, the topmost first; upperdir and workdir, without which the
-                mount is read-only; allow_other, ro, nosuid, nodev, noexec, userxattr.
+                mount is read-only; allow_other, ro, nosuid, nodev, noexec, noatime,
+                userxattr; remount, to change ro, rw, nosuid and the like.
                 A backslash takes away the meaning of a comma, colon or backslash.
   -s            leave out options that are not known
   -f            do all but mount
@@ -178,6 +179,12 @@ func (e *env) helperMount(a helperArgs) error {
 	opt, err := mountopt.Parse(strings.Join(a.options, ","), a.sloppy)
 	if err != nil {
 		return err
+	}
+	if opt.Remount {
+		if a.fake {
+			return nil
+		}
+		return session.RemountLayers(opt, a.point)
 	}
 	if opt.Source == "" {
 		opt.Source = a.source

@@ -19,6 +19,8 @@ type Options struct {
 	ReadOnly              bool
 	AllowOther            bool // let other users in
 	NoSuid, NoDev, NoExec bool
+	NoAtime               bool
+	Remount               bool // only change the flags above, ReadOnly to NoAtime, of what is mounted
 	UserXattr             bool // marks in the "user." namespace also as root
 
 	Source string // what the mount table shows, if fsname= was given
@@ -30,15 +32,21 @@ type Options struct {
 // comma is none, as with mount(8). Of an option that is given twice the last
 // counts. With sloppy, options that are not known are left out; otherwise each
 // is a fault of kind Usage, as is everything that makes no sense.
+//
+// With "remount" among them, all that is no flag is left out, as the kernel's
+// overlayfs does: mount(8) gives what the mount table shows, too.
 func Parse(text string, sloppy bool) (Options, error) {
 	var o Options
-	for _, item := range split(text, ',') {
+	items := split(text, ',')
+	remount := slices.Contains(items, "remount")
+	for _, item := range items {
 		if item == "" {
 			continue
 		}
 		name, value, given := strings.Cut(item, "=")
 		r, known := rules[name]
 		switch {
+		case remount && (r.take == nil || r.valued):
 		case !known && (strings.HasPrefix(name, "x-") || strings.HasPrefix(name, "X-")):
 		case !known && sloppy:
 		case !known:
@@ -63,6 +71,8 @@ const next = "give lowerdir=A:B and, for a mount that can be written, upperdir=C
 
 func (o *Options) check() error {
 	switch {
+	case o.Remount:
+		return nil
 	case len(o.Lower) == 0:
 		return fault.New(fault.Usage, next, "option \"lowerdir\" is missing")
 	case o.Upper == "" && o.Work != "":
@@ -114,13 +124,16 @@ var rules = map[string]rule{
 	"nodev":       flag(func(o *Options) { o.NoDev = true }),
 	"exec":        flag(func(o *Options) { o.NoExec = false }),
 	"noexec":      flag(func(o *Options) { o.NoExec = true }),
+	"atime":       flag(func(o *Options) { o.NoAtime = false }),
+	"noatime":     flag(func(o *Options) { o.NoAtime = true }),
+	"remount":     flag(func(o *Options) { o.Remount = true }),
 
 	// For mount(8), systemd and fsck.
 	"defaults": {}, "auto": {}, "noauto": {}, "nofail": {}, "_netdev": {}, "comment": {}, "helper": {}, "uhelper": {},
 	"user": {}, "users": {}, "nouser": {}, "owner": {}, "noowner": {}, "group": {}, "nogroup": {}, "silent": {}, "loud": {},
-	// So anyway: times of access are the layers' own, permissions are checked,
+	// So anyway: times of access are kept as where the layers are, permissions are checked,
 	// writes are not held back, nothing that lies under a name is forgotten.
-	"atime": {}, "noatime": {}, "relatime": {}, "norelatime": {}, "strictatime": {}, "nostrictatime": {}, "diratime": {}, "nodiratime": {},
+	"relatime": {}, "norelatime": {}, "strictatime": {}, "nostrictatime": {}, "diratime": {}, "nodiratime": {},
 	"lazytime": {}, "nolazytime": {}, "async": {}, "default_permissions": {}, "static_nlink": {}, "nomand": {}, "noiversion": {},
 	// More is kept than they ask for: fsync is passed on.
 	"volatile": {}, "fsync": {},
@@ -154,7 +167,6 @@ var rules = map[string]rule{
 	"datadir+":          refused("layers of data alone are not supported", "name it in lowerdir if it may be seen"),
 	"allow_root":        refused("the kernel knows all other users or none", "use allow_other"),
 	"auto_unmount":      refused("a mount whose server was killed stays until it is unmounted", "end it with umount, or the server with SIGTERM"),
-	"remount":           refused("a mount cannot be changed", "unmount it and mount it anew"),
 	"bind":              refused("a mount of layers is none of other mounts", "use mount --bind"),
 	"sync":              refused("the mount has no mode in which each write is flushed", "leave it out; programs have fsync and O_SYNC"),
 	"dirsync":           refused("the mount has no mode in which each change is flushed", "leave it out; programs have fsync"),

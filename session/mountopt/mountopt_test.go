@@ -28,8 +28,15 @@ func TestTaken(t *testing.T) {
 		"lowerdir=/with blank\nand\tmore\xff":             {Lower: []string{"/with blank\nand\tmore\xff"}, ReadOnly: true},
 		`lowerdir=/ends with\`:                            {Lower: []string{`/ends with\`}, ReadOnly: true},
 
+		"lowerdir=/a,noatime,atime": {Lower: a, ReadOnly: true},
+		"lowerdir=/a,noatime":       {Lower: a, ReadOnly: true, NoAtime: true},
+
+		// What mount(8) makes of mount -o remount,….
+		"rw,nosuid,user_id=0,max_read=1048576,allow_other,lowerdir=,squash_to_root,remount,ro,noatime": {
+			Remount: true, ReadOnly: true, NoSuid: true, NoAtime: true, AllowOther: true},
+
 		// Without effect.
-		"defaults,noauto,nofail,_netdev,user,x-systemd.automount,noatime,default_permissions,lowerdir=/a":                   {Lower: a, ReadOnly: true},
+		"defaults,noauto,nofail,_netdev,user,x-systemd.automount,relatime,default_permissions,lowerdir=/a":                  {Lower: a, ReadOnly: true},
 		"redirect_dir=on,index=off,metacopy=off,xino=auto,volatile,static_nlink,xattr_permissions=0,threaded=1,lowerdir=/a": {Lower: a, ReadOnly: true},
 	} {
 		got, err := mountopt.Parse(text, false)
@@ -62,7 +69,6 @@ func TestRefused(t *testing.T) {
 		layers + ",noacl":                  `"noacl"`,
 		layers + ",redirect_dir=off":       `"redirect_dir=off"`,
 		layers + ",metacopy=on,index=off":  `"metacopy=on"`,
-		layers + ",remount":                `"remount"`,
 		layers + ",datadir+=/d":            `"datadir+=/d"`,
 		"lowerdir=/a,upperdir=,workdir=/w": `"upperdir"`,
 	} {
