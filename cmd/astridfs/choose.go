@@ -85,7 +85,8 @@ func sessionOfDir(st *store.Store, dir string) (*chosen, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m, ok := session.MountedAbove(list, dir); ok {
+	foreign, inMount := session.MountedAbove(list, dir)
+	if m := foreign; inMount {
 		disk, err := st.Load(m.Name)
 		if err == nil && disk.File.ID == m.ID {
 			// In home or tmp of a view, paths are those of the workspace's root.
@@ -117,6 +118,10 @@ func sessionOfDir(st *store.Store, dir string) (*chosen, error) {
 	if len(found) == 0 && dir == "" {
 		return nil, fault.New(fault.Failed, "name one (astridfs sessions list), or go to a workspace or a mount of one",
 			"no session given, and the current directory is not there any more")
+	}
+	if len(found) == 0 && inMount {
+		return nil, fault.New(fault.Failed, "give its state directory with --state-dir",
+			"the current directory is in the mount of session %s, which is of another state directory than %s", foreign.Name, st.Dir())
 	}
 	if len(found) == 0 {
 		return nil, fault.New(fault.Failed, "name one (astridfs sessions list), or go to a workspace or a mount of one",
