@@ -101,7 +101,9 @@ func (l *lowered) call(ctx context.Context, stack []uint64) {
 	place := l.plan.Place(stack)
 	if l.target.host != nil {
 		f.call = Call{Ctx: ctx, Args: f.args, cx: &f.cx}
-		l.plan.LowerResult(&f.cx, stack, place, l.target.host(&f.call))
+		v := l.target.host(&f.call)
+		guest.Over(ctx)
+		l.plan.LowerResult(&f.cx, stack, place, v)
 	} else {
 		l.target.call(ctx, f.args, func(v abi.Value) {
 			l.plan.LowerResult(&f.cx, stack, place, v)
