@@ -26,6 +26,38 @@ func (r *reader) instruction() int {
 	return opOther
 }
 
+// plain passes over instructions of no block and none of those above, those that
+// are frequent. It goes as far as it can
+// without looking for the end of the code.
+func (r *reader) plain() {
+	const longest = 1 + 1 + 10
+	b, pos := r.b, r.pos
+	for pos+longest <= len(b) {
+		op := b[pos]
+		at := pos + 1
+		switch {
+		case op >= 0x20 && op <= 0x24, op == 0x41, op == 0x42: // variables, constants
+		case op >= 0x45 && op <= 0xc4, op == 0x1a, op == 0x1b: // numeric, drop, select
+			pos++
+			continue
+		case op >= 0x28 && op <= 0x3e && b[at]&0xc0 == 0: // memory
+			at++
+		default:
+			r.pos = pos
+			return
+		}
+		end := at
+		for b[end] >= 0x80 {
+			if end++; end == at+10 {
+				r.pos = pos
+				return
+			}
+		}
+		pos = end + 1
+	}
+	r.pos = pos
+}
+
 // special reads the rest of an instruction that is neither numeric nor a load or
 // store.
 func (r *reader) special(op byte) int {

@@ -1,6 +1,9 @@
 package wasmbin
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"fmt"
+)
 
 // What is counted between two looks, in units of about a nanosecond's work: a
 // call is one and one more for each codeUnit bytes of the function, a bulk
@@ -20,8 +23,8 @@ const (
 // What begins with a loop of its own, as all that Go compiles does, or calls
 // nothing is left as it is.
 //
-// The module must have passed Decode. Errors are of type *FormatError: code that
-// cannot be read is not let through.
+// The module must have passed Decode. Errors: *FormatError, as code that cannot
+// be read is not let through; *LimitError.
 func Interruptible(b []byte) ([]byte, error) {
 	d, err := decode(b)
 	if err != nil {
@@ -59,7 +62,8 @@ func Interruptible(b []byte) ([]byte, error) {
 			m.section(id, extend(s, counter()))
 			placed = true
 		case secCode:
-			m.section(id, m.code(s))
+			m.out = append(m.out, id)
+			m.code(s)
 		default:
 			m.out = append(m.out, b[start:r.pos]...)
 		}
@@ -67,7 +71,10 @@ func Interruptible(b []byte) ([]byte, error) {
 			r.fail = s.fail
 		}
 	}
-	if r.fail != nil {
+	switch {
+	case m.limit != nil:
+		return nil, m.limit
+	case r.fail != nil:
 		return nil, r.fail
 	}
 	return m.out, nil
@@ -107,7 +114,21 @@ type meter struct {
 	next   int      // the function whose code comes next
 	global uint32   // the counter's number
 	out    []byte
+	forks  int // of all functions, see maxForks
+	limit  *LimitError
 }
+
+// What a function costs the compiler, in time and in memory, grows with the
+// number of its blocks, loops and ifs times that of its variables, and times how
+// deep they are within each other, of which depthUnit counts as a variable. maxForks bounds
+// that, and forksPerByte that of all functions for each byte of code beyond it. An
+// interpreter's loop in a JavaScript engine has 200,000, all of that 0.3 for each
+// byte.
+const (
+	maxForks     = 1 << 20
+	forksPerByte = 4
+	depthUnit    = 64
+)
 
 func (m *meter) section(id byte, body []byte) {
 	m.out = append(m.out, id)
@@ -115,29 +136,38 @@ func (m *meter) section(id byte, body []byte) {
 	m.out = append(m.out, body...)
 }
 
-// code rewrites the code section.
-func (m *meter) code(s *reader) []byte {
+// code rewrites the code section, behind its id.
+func (m *meter) code(s *reader) {
 	n := s.count()
 	if n != len(m.funcs)-m.next {
 		s.errorf("the code of %d functions, and there are %d", n, len(m.funcs)-m.next)
-		return nil
+		return
 	}
-	out := binary.AppendUvarint(make([]byte, 0, len(s.b)+len(s.b)/8), uint64(n)+1)
+	size := len(m.out)
+	out := append(m.out, 0x80, 0x80, 0x80, 0x80, 0) // its size, once that is known
+	out = binary.AppendUvarint(out, uint64(n)+1)
 	for range n {
 		body := s.sub(int(s.u32()))
 		rewritten := m.body(body)
 		if s.fail == nil {
 			s.fail = body.fail
 		}
-		if s.fail != nil {
-			return nil
+		if m.forks > maxForks+forksPerByte*len(s.b) && m.limit == nil {
+			m.limit = &LimitError{"code with so many branches between so many variables"}
+		}
+		if s.fail != nil || m.limit != nil {
+			return
 		}
 		out = binary.AppendUvarint(out, uint64(len(rewritten)))
 		out = append(out, rewritten...)
 	}
 	bulk := m.spend([]byte{0}, []byte{0x20, 0, 0x41, bulkShift, 0x76, 0x41, 1, 0x6a}) // (size >> bulkShift) + 1
 	out = binary.AppendUvarint(out, uint64(len(bulk))+1)
-	return append(append(out, bulk...), 0x0b)
+	m.out = append(append(out, bulk...), 0x0b)
+	for i, left := 0, len(m.out)-size-5; i < 5; i++ {
+		m.out[size+i] |= byte(left & 0x7f)
+		left >>= 7
+	}
 }
 
 // body rewrites the code of one function.
@@ -156,8 +186,16 @@ func (m *meter) body(r *reader) []byte {
 	begin := r.pos
 	var bulk []int // where bulk operations begin
 	calls, loops, straight := false, false, true
-	for r.left() > 0 {
+	forks, depth := 0, 0
+	for r.plain(); r.left() > 0; r.plain() {
 		at := r.pos
+		switch op := r.b[at]; op {
+		case 0x02, 0x03, 0x04, 0x1f: // block, loop, if, try_table
+			forks += int(min(local, maxForks)) + m.arity(r.b[at+1:]) + depth/depthUnit
+			depth++
+		case 0x0b: // end
+			depth--
+		}
 		switch r.instruction() {
 		case opCall:
 			calls, straight = true, false
@@ -168,6 +206,9 @@ func (m *meter) body(r *reader) []byte {
 		case opBulk:
 			bulk = append(bulk, at)
 		}
+	}
+	if m.forks += forks; forks > maxForks && m.limit == nil {
+		m.limit = &LimitError{fmt.Sprintf("a function of %d bytes with so many branches between %d variables", len(r.b), local)}
 	}
 	if r.fail != nil || len(bulk) == 0 && (!calls || loops) {
 		return r.b
@@ -190,6 +231,19 @@ func (m *meter) body(r *reader) []byte {
 		out = binary.AppendUvarint(append(out, 0x10), uint64(len(m.funcs)))
 	}
 	return append(out, r.b[begin:]...)
+}
+
+// arity returns how many values a block with this type takes and leaves.
+func (m *meter) arity(blockType []byte) int {
+	r := reader{b: blockType}
+	if r.left() == 0 || r.b[0]&0x80 == 0 && r.b[0]&0x40 != 0 || isRefType(r.b[0]) {
+		return 1 // none, or a value of this type
+	}
+	i := r.u32()
+	if r.fail != nil || int64(i) >= int64(len(m.types)) {
+		return 0 // which the compiler refuses
+	}
+	return len(m.types[i].Params) + len(m.types[i].Results)
 }
 
 // spend takes what the instructions cost come to from the counter, and has the

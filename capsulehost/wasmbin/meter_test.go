@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
@@ -153,4 +154,41 @@ func FuzzInterruptible(f *testing.F) {
 		}
 		mod.Close(ctx)
 	})
+}
+
+// TestInterruptibleBounds has functions whose branches, times their variables,
+// are more than a compiler should be asked to take.
+func TestInterruptibleBounds(t *testing.T) {
+	// A function with loops, each left in two ways, and all of its locals used.
+	branching := func(functions, loops, locals int, blockType string) string {
+		body := "\x01" + leb(locals) + "\x7f" + strings.Repeat("\x03"+blockType+"\x20\x00\x0d\x00\x0b", loops) + "\x0b"
+		return header + section(1, "\x02\x60\x00\x00\x60\x00"+leb(500)+strings.Repeat("\x7f", 500)) +
+			section(3, leb(functions)+strings.Repeat("\x00", functions)) +
+			section(10, leb(functions)+strings.Repeat(sized(body), functions))
+	}
+	nested := func(n int) string {
+		return header + section(1, "\x01\x60\x00\x00") + section(3, "\x01\x00") +
+			section(10, "\x01"+sized("\x00"+strings.Repeat("\x02\x40", n)+strings.Repeat("\x0b", n+1)))
+	}
+	for _, c := range []struct {
+		name, wasm string
+		want       string // of the error; empty: none
+	}{
+		{"a large function", branching(1, 1000, 1000, "\x40"), ""},
+		{"one that is too large", branching(1, 1100, 1000, "\x40"), "between 1000 variables"},
+		{"values of blocks", branching(1, 2200, 1, "\x01"), "between 1 variables"},
+		{"nested blocks", nested(10_000), ""},
+		{"too many nested blocks", nested(20_000), "between 0 variables"},
+		{"many", branching(40, 100, 1000, "\x40"), "so many branches"},
+		{"many small ones", branching(1000, 10, 30, "\x40"), ""},
+	} {
+		if _, err := wasmbin.Decode([]byte(c.wasm)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := wasmbin.Interruptible([]byte(c.wasm))
+		limit, ok := errors.AsType[*wasmbin.LimitError](err)
+		if c.want == "" && err != nil || c.want != "" && (!ok || !strings.Contains(limit.What, c.want)) {
+			t.Errorf("%s: %v, not %q", c.name, err, c.want)
+		}
+	}
 }
