@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -126,6 +127,66 @@ func posixFileCases() []posixCase {
 			n, err = r.ReadAt(page, 0)
 			p.ok(err)
 			wantBytes(p.T, "read directly after a write through the cache", page[:n], want[:4096])
+		}},
+		// A reader that goes on while a write passes by the page cache, without
+		// anybody waiting for it, leaves no old page there.
+		{"asyncDirect", false, func(p *place) { p.write("f", strings.Repeat("0", 1<<16), 0o644) }, func(p *place) {
+			reader := p.open("f", os.O_RDONLY)
+			w := p.open("f", os.O_RDWR|unix.O_DIRECT)
+			page, err := unix.Mmap(-1, 0, 1<<16, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+			p.ok(err)
+			defer unix.Munmap(page)
+			var ring uintptr
+			if _, _, e := unix.Syscall(unix.SYS_IO_SETUP, 8, uintptr(unsafe.Pointer(&ring)), 0); e != 0 {
+				p.Fatalf("io_setup: %v", e)
+			}
+			defer unix.Syscall(unix.SYS_IO_DESTROY, ring, 0, 0)
+			var stop atomic.Bool
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				buf := make([]byte, 1<<16)
+				for !stop.Load() {
+					if _, err := reader.ReadAt(buf, 0); err != nil {
+						p.Errorf("reading: %v", err)
+						return
+					}
+				}
+			}()
+			got := make([]byte, 1<<16)
+			for i := range 300 {
+				want := byte('a' + i%26)
+				for j := range page {
+					page[j] = want
+				}
+				// struct iocb and io_event of linux/aio_abi.h
+				cb := &struct {
+					data           uint64
+					key, rwFlags   uint32
+					op             uint16
+					prio           int16
+					fd             uint32
+					buf, size      uint64
+					off            int64
+					reserved       uint64
+					flags, eventFD uint32
+				}{op: 1, fd: uint32(w.Fd()), buf: uint64(uintptr(unsafe.Pointer(&page[0]))), size: 1 << 16}
+				var event [4]uint64
+				if n, _, e := unix.Syscall(unix.SYS_IO_SUBMIT, ring, 1, uintptr(unsafe.Pointer(&cb))); n != 1 {
+					p.Fatalf("io_submit: %v", e)
+				}
+				if n, _, e := unix.Syscall6(unix.SYS_IO_GETEVENTS, ring, 1, 1, uintptr(unsafe.Pointer(&event[0])), 0, 0); n != 1 || event[2] != 1<<16 {
+					p.Fatalf("io_getevents: %d, %v, %d", n, e, int64(event[2]))
+				}
+				_, err := reader.ReadAt(got, 0)
+				p.ok(err)
+				if k := bytes.IndexFunc(got, func(r rune) bool { return r != rune(want) }); k >= 0 {
+					p.Errorf("write %d: at %d is %q, want %q", i, k, got[k], want)
+					break
+				}
+			}
+			stop.Store(true)
+			<-done
 		}},
 		{"fallocate", false, func(p *place) { p.write("f", strings.Repeat("x", 16384), 0o644) }, func(p *place) {
 			f := p.open("f", os.O_RDWR)

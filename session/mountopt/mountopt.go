@@ -133,7 +133,7 @@ var rules = map[string]rule{
 	"user": {}, "users": {}, "nouser": {}, "owner": {}, "noowner": {}, "group": {}, "nogroup": {}, "silent": {}, "loud": {},
 	// So anyway: times of access are kept as where the layers are, permissions are checked,
 	// writes are not held back, nothing that lies under a name is forgotten.
-	"relatime": {}, "norelatime": {}, "strictatime": {}, "nostrictatime": {}, "diratime": {}, "nodiratime": {},
+	"relatime": {}, "norelatime": {}, "nostrictatime": {}, "diratime": {}, "nodiratime": {},
 	"lazytime": {}, "nolazytime": {}, "async": {}, "default_permissions": {}, "static_nlink": {}, "nomand": {}, "noiversion": {},
 	// More is kept than they ask for: fsync is passed on.
 	"volatile": {}, "fsync": {},
@@ -168,6 +168,7 @@ var rules = map[string]rule{
 	"allow_root":        refused("the kernel knows all other users or none", "use allow_other"),
 	"auto_unmount":      refused("a mount whose server was killed stays until it is unmounted", "end it with umount, or the server with SIGTERM"),
 	"bind":              refused("a mount of layers is none of other mounts", "use mount --bind"),
+	"strictatime":       refused("access times are kept as the layers' filesystem is mounted", "mount that with strictatime"),
 	"sync":              refused("the mount has no mode in which each write is flushed", "leave it out; programs have fsync and O_SYNC"),
 	"dirsync":           refused("the mount has no mode in which each change is flushed", "leave it out; programs have fsync"),
 	"mand":              refused("Linux has no mandatory locks any more", "leave it out"),

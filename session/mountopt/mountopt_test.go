@@ -66,6 +66,7 @@ func TestRefused(t *testing.T) {
 		layers + ",squash_to_uid=1":        `"squash_to_uid=1"`,
 		layers + ",squash_to_gid=1":        `"squash_to_gid=1"`,
 		layers + ",xattr_permissions=2":    `"xattr_permissions=2"`,
+		layers + ",strictatime":            `"strictatime"`,
 		layers + ",noacl":                  `"noacl"`,
 		layers + ",redirect_dir=off":       `"redirect_dir=off"`,
 		layers + ",metacopy=on,index=off":  `"metacopy=on"`,
