@@ -16,7 +16,7 @@ import (
 // others that are hidden, and renames what is above them, all the time, on the
 // mount and in the workspace, while every front reads and writes there. Nobody
 // ever reads what is outside or hidden, and nothing is written there. It takes
-// ASTRIDFS_RACE_TIME, three seconds by default.
+// ASTRIDFS_RACE_TIME for each mode, three seconds by default.
 func TestEscapeRaces(t *testing.T) {
 	during := 3 * time.Second
 	if s := os.Getenv("ASTRIDFS_RACE_TIME"); s != "" {
@@ -25,6 +25,12 @@ func TestEscapeRaces(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for _, mode := range []string{"overlay", "host"} {
+		t.Run(mode, func(t *testing.T) { escapeRaces(t, mode, during) })
+	}
+}
+
+func escapeRaces(t *testing.T, mode string, during time.Duration) {
 	b := newBox(t)
 	outside := filepath.Join(b.dir, "outside")
 	write(t, filepath.Join(outside, "file"), outsideText)
@@ -42,7 +48,7 @@ func TestEscapeRaces(t *testing.T) {
 	write(t, filepath.Join(b.ws, "top/deep/anchored"), hiddenText)
 	write(t, filepath.Join(b.ws, "top/deep/open"), "fine")
 	before := manifest(t, outside)
-	b.mount()
+	b.mount("--mode", mode)
 
 	stop := make(chan struct{})
 	var swaps, busy atomic.Int64
