@@ -76,7 +76,10 @@ func openWorktree(ctx context.Context, disk *store.Session) (_ tree, err error) 
 	if t.guard, err = newGitGuard(ctx, host); err != nil {
 		return nil, err
 	}
-	return t, t.clear()
+	if err := t.clear(); err != nil {
+		return nil, err
+	}
+	return t, os.Mkdir(t.nothing(), 0o700)
 }
 
 // clear removes what a killed owner and its git left: nobody else uses it.
@@ -105,6 +108,7 @@ func (t *gitTree) close() error {
 
 func (t *gitTree) index() string   { return filepath.Join(t.state, "index") }
 func (t *gitTree) objects() string { return filepath.Join(t.state, "objects") }
+func (t *gitTree) nothing() string { return filepath.Join(t.state, "empty") } // a directory
 
 // ours is git on the index and objects of our own.
 func (t *gitTree) ours(g git) git {
@@ -228,6 +232,7 @@ func committed(list []gitChange) []string {
 // gitLook is what differs from the branch's last commit.
 type gitLook struct {
 	ours    git // on an index that holds it
+	show    git // the same, away from the worktree: git would sooner read a file there than an object
 	user    git // on the user's own index and objects
 	filters []string
 	list    []gitChange
@@ -252,7 +257,9 @@ func (t *gitTree) look(ctx context.Context, paths []store.Path, filters bool) (l
 	l.ours, err = t.staged(ctx, l.user, filters && len(l.filters) > 0)
 	release()
 	if err == nil {
-		l.list, err = t.changes(ctx, l.ours, paths)
+		l.show = l.ours
+		l.show.tree = t.nothing()
+		l.list, err = t.changes(ctx, l.show, paths)
 	}
 	return l, err
 }
@@ -371,12 +378,14 @@ func (t *gitTree) discard(ctx context.Context, req DiscardRequest, sink StepSink
 	if err != nil {
 		return StepResult{}, err
 	}
-	defer release()
 	// The index of our own has the added ones, so that restoring removes them. Git
 	// is told the paths that were asked for and not each change's: one that another
 	// takes the place of it would not find.
 	_, err = l.ours.feed(ctx, lines(l.asked(req.Paths)), "restore", "--source=HEAD", "--staged", "--worktree", "--ignore-skip-worktree-bits",
 		"--pathspec-from-file=-", "--pathspec-file-nul")
+	release()
+	// Not while the guard is held: the kernel, which is told, may have a rename
+	// that waits for it.
 	t.rewritten(ctx, names(l.list))
 	if err != nil {
 		return StepResult{}, err

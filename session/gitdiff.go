@@ -25,7 +25,7 @@ func (t *gitTree) diff(ctx context.Context, req DiffRequest, s *sieve, sink Diff
 	if err != nil {
 		return err
 	}
-	g := l.ours
+	g := l.show
 	if len(left.Left) > 0 {
 		var end func()
 		if g, end, err = t.headIndex(ctx, g, list); err != nil {
