@@ -56,10 +56,11 @@ type Host struct {
 	// provided is what core modules may import, by module and name. Immutable.
 	provided map[string]map[string]api.FunctionDefinition
 
-	mu      sync.Mutex
-	modules map[[sha256.Size]byte]*compiled // protected by mu
-	idle    []*compiled                     // protected by mu; not in use, the one used last at the end
-	keep    int
+	mu        sync.Mutex
+	modules   map[[sha256.Size]byte]*compiled // protected by mu
+	idle      []*compiled                     // protected by mu; not in use, the one used last at the end
+	compiling int                             // protected by mu; how many compilations are under way
+	keep      int
 }
 
 // New makes a host. The caller closes it when no module of it runs any more.
@@ -141,5 +142,11 @@ func openCache(dir string, log *slog.Logger) (wazero.CompilationCache, error) {
 
 // Close gives back everything that the host holds, compiled modules included.
 func (h *Host) Close(ctx context.Context) error {
+	h.mu.Lock()
+	busy := h.compiling > 0
+	h.mu.Unlock()
+	if busy {
+		return nil // what nobody waits for any more still uses the runtime; the process ends with it
+	}
 	return errors.Join(h.rt.Close(ctx), h.cache.Close(ctx))
 }

@@ -40,7 +40,8 @@ func (m *Module) Info() *Info { return &m.c.info }
 
 // Compile makes a binary ready to run. Nothing of it is run. A binary that is
 // compiled already, in this process or in the cache's directory, is taken from
-// there. The module does not refer to wasm any more after.
+// there. The module does not refer to wasm any more after; with an error of ctx
+// the compiler may still do, and wasm must not be changed.
 //
 // Errors: *FormatError, *ImportError, *LimitError.
 func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
@@ -48,15 +49,16 @@ func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	for {
 		c, mine := h.claim(key)
 		if mine {
-			if wasmbin.LayerOf(wasm) == wasmbin.Component {
-				c.prog, c.info, c.err = h.compileComponent(ctx, wasm)
-			} else {
-				c.mod, c.info, c.err = h.compile(ctx, wasm)
-			}
-			if c.err != nil {
-				h.forget(c)
-			}
-			close(c.ready)
+			// The compiler looks at ctx between functions, and one may take it long.
+			go func() {
+				if wasmbin.LayerOf(wasm) == wasmbin.Component {
+					c.prog, c.info, c.err = h.compileComponent(ctx, wasm)
+				} else {
+					c.mod, c.info, c.err = h.compile(ctx, wasm)
+				}
+				h.compiled(c)
+				close(c.ready)
+			}()
 		}
 		select {
 		case <-c.ready:
@@ -89,15 +91,22 @@ func (h *Host) claim(key [sha256.Size]byte) (c *compiled, mine bool) {
 		h.idle = slices.DeleteFunc(h.idle, func(i *compiled) bool { return i == c })
 	}
 	c.users++
+	if mine {
+		h.compiling++
+	}
 	return c, mine
 }
 
-// forget takes an entry that failed out of the table, so that the next caller
-// tries again.
-func (h *Host) forget(c *compiled) {
+// compiled ends what claim has begun. An entry that failed is taken out of the
+// table, so that the next caller tries again.
+func (h *Host) compiled(c *compiled) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.modules, c.key)
+	h.compiling--
+	if c.err != nil {
+		delete(h.modules, c.key)
+		h.idle = slices.DeleteFunc(h.idle, func(i *compiled) bool { return i == c })
+	}
 }
 
 // release takes a user from c. Without one it is kept for the next, in place of
