@@ -588,3 +588,26 @@ func TestCommitTempsUnseen(t *testing.T) {
 		t.Errorf("%d looks", seen)
 	}
 }
+
+// TestCommitOfRemovedNames: a file whose names are all removed in the view stays
+// readable and writable for who has it open when a commit removes them in the
+// workspace.
+func TestCommitOfRemovedNames(t *testing.T) {
+	l := newLab(t).seed("h1=lower", "h2==h1").open()
+	var h vfs.Handle
+	l.must(l.node("h1", func(n vfs.NodeID) (err error) {
+		h, err = l.fs.Open(l.ctx, n, unix.O_RDWR)
+		return err
+	}))
+	defer h.Close()
+	l.must(l.rm("h2"))
+	l.must(l.rm("h1"))
+	l.commit(CommitOptions{})
+	if _, err := h.WriteAt(l.ctx, []byte("LO"), 0); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 10)
+	if n, err := h.ReadAt(l.ctx, buf, 0); string(buf[:n]) != "LOwer" || err != nil {
+		t.Errorf("it holds %q, %v", buf[:n], err)
+	}
+}

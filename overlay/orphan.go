@@ -85,17 +85,14 @@ func (n *node) unspare() {
 }
 
 // holdLower opens the lower file of n, which is about to lose its last name, or
-// returns -1. The host may have replaced it, and may have other names of it.
+// returns -1. The host may have replaced it. Other names that it has are hidden
+// already, and no more to be relied on.
 func (fs *FS) holdLower(n *node) int {
 	if n.typ != unix.S_IFREG || n.refs.Load() <= 1 || fs.crowded() {
 		return -1
 	}
 	fd, err := fs.openReal(n, unix.O_PATH)
 	if err != nil {
-		return -1
-	}
-	if a, _, err := at.Stat(fd, ""); err != nil || a.Nlink > 1 {
-		unix.Close(fd)
 		return -1
 	}
 	return fd

@@ -242,6 +242,9 @@ func (fs *FS) lostNameLocked(n *node, p *node, name string, inUpper bool, nlink 
 	if v.moved {
 		n.dir, n.name = v.dir, v.name
 	}
+	if !n.up && (nlink > 1 || n.nlAdj < 0) {
+		err = fs.countRemovedLocked(n) // the last one too: a discard may bring some back
+	}
 	if v.fd >= 0 {
 		fs.orphanLocked(n, v.fd)
 	}
@@ -251,23 +254,21 @@ func (fs *FS) lostNameLocked(n *node, p *node, name string, inUpper bool, nlink 
 	if n.up && n.idx == "" && n.orphan < 0 && !v.moved && n.dir == p.d.upper.Load() && n.name == name {
 		fs.lostSightLocked(n)
 	}
-	switch {
-	case n.up && n.idx != "":
-		if nlink <= 1 {
-			// A discard may bring names of the lower file back.
-			if err = fs.countNames(n.idx, 'S', 0); err == nil {
-				err = at.Unlink(fs.homeFD(n.idx), n.idx, 0)
-			}
-			n.idx = ""
-			if n.orphan < 0 && !v.moved {
-				fs.lostSightLocked(n)
-			}
-		} else if !inUpper {
-			n.nlAdj--
-			err = fs.setNlinkLocked(n)
+	if !n.up || n.idx == "" {
+		return err
+	}
+	if nlink <= 1 {
+		// A discard may bring names of the lower file back.
+		if err = fs.countNames(n.idx, 'S', 0); err == nil {
+			err = at.Unlink(fs.homeFD(n.idx), n.idx, 0)
 		}
-	case !n.up && (nlink > 1 || n.nlAdj < 0):
-		err = fs.countRemovedLocked(n) // the last one too: a discard may bring some back
+		n.idx = ""
+		if n.orphan < 0 && !v.moved {
+			fs.lostSightLocked(n)
+		}
+	} else if !inUpper {
+		n.nlAdj--
+		err = fs.setNlinkLocked(n)
 	}
 	return err
 }
