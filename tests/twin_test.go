@@ -105,9 +105,15 @@ func (n native) do(op string, args ...string) string {
 	case "mkdir":
 		return codeOf(syscall.Mkdir(path, 0o755))
 	case "mkdirall":
+		missing := n.missing(args[0])
 		err := os.MkdirAll(path, 0o755)
 		if errors.Is(err, syscall.EEXIST) { // a file is in the way
 			err = syscall.ENOTDIR
+		}
+		if err != nil && missing != "" {
+			// Behind a ".." the way went elsewhere. The interface sees that before
+			// it makes anything.
+			err = errors.Join(err, os.Remove(missing))
 		}
 		return codeOf(err)
 	case "removeall":
@@ -135,6 +141,19 @@ func (n native) removeAll(path string) string {
 		err = os.RemoveAll(path)
 	}
 	return answer(strconv.Itoa(count), err)
+}
+
+// missing returns the first directory on the way to path that is not there; "" if
+// all are.
+func (n native) missing(path string) string {
+	prefix := n.root
+	for name := range strings.SplitSeq(path, "/") {
+		prefix += "/" + name
+		if _, err := os.Lstat(prefix); errors.Is(err, fs.ErrNotExist) {
+			return prefix
+		}
+	}
+	return ""
 }
 
 // dangles tells whether path leads over a symbolic link to nothing, or in a loop.

@@ -129,8 +129,11 @@ func (f *FS) allowed(ctx context.Context, s view.Scheme, we *vfs.WalkError) erro
 		}
 		t, err := f.view.ResolveAt(ctx, s, vfs.RootID, path, vfs.Follow, vfs.Write)
 		if err == nil {
+			if t.Exists() && !t.Entry.Attr.IsDir() {
+				err = syscall.ENOTDIR
+			}
 			t.Release()
-			return nil
+			return err
 		}
 		if !errors.Is(err, syscall.ENOENT) || !errors.As(err, &we) {
 			return err
