@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/astridfs/astridfs/capsulehost/component"
@@ -127,20 +126,14 @@ func each(e component.Extern, do func(component.Extern)) {
 	}
 }
 
-func (h *Host) compileComponent(ctx context.Context, wasm []byte) (*component.Program, Info, error) {
-	info := newInfo(wasm)
-	c, err := inspectComponent(wasm, &info)
-	if err != nil {
-		return nil, Info{}, err
-	}
-	p, err := component.Compile(experimental.WithCompilationWorkers(ctx, h.workers), h.rt, c, h.components, bounded)
+// checkComponent checks a component's imports, as checkImport does those of a core
+// module.
+func (h *Host) checkComponent(c *component.Component) error {
+	err := h.components.Check(c)
 	if im, ok := errors.AsType[*component.ImportError](err); ok {
-		return nil, Info{}, &ImportError{Module: im.Interface, Name: im.Name, Want: im.Want, Have: im.Have}
+		return &ImportError{Module: im.Interface, Name: im.Name, Want: im.Want, Have: im.Have}
 	}
-	if err != nil {
-		return nil, Info{}, err
-	}
-	return p, info, nil
+	return err
 }
 
 // component makes an instance of a component and calls its entry.

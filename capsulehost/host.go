@@ -44,12 +44,14 @@ type Options struct {
 
 // Host compiles and runs capsules. See the package comment.
 type Host struct {
-	rt      wazero.Runtime
-	cache   wazero.CompilationCache
-	log     *slog.Logger
-	slots   *view.Slots
-	batch   *guest.Batch
-	workers int
+	rt    wazero.Runtime
+	cache wazero.CompilationCache
+	// prepared keeps what compile is given beside what it makes of it.
+	prepared *preparedCache
+	log      *slog.Logger
+	slots    *view.Slots
+	batch    *guest.Batch
+	workers  int
 
 	// components is what components may import.
 	components *component.Set
@@ -84,6 +86,7 @@ func New(ctx context.Context, opt Options) (_ *Host, err error) {
 	if h.cache, err = openCache(opt.CacheDir, h.log); err != nil {
 		return nil, err
 	}
+	h.prepared = newPreparedCache(opt.CacheDir, h.log)
 	cfg := wazero.NewRuntimeConfig().
 		WithCloseOnContextDone(true).
 		WithDebugInfoEnabled(false).

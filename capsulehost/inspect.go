@@ -88,16 +88,24 @@ type Interface struct {
 //
 // Errors: *FormatError.
 func Inspect(wasm []byte) (Info, error) {
-	info := newInfo(wasm)
+	info := newInfo(sha256.Sum256(wasm), int64(len(wasm)))
 	if wasmbin.LayerOf(wasm) == wasmbin.Component {
 		if _, err := inspectComponent(wasm, &info); err != nil {
 			return Info{}, err
 		}
 		return info, nil
 	}
+	if err := inspectCore(wasm, &info); err != nil {
+		return Info{}, err
+	}
+	return info, nil
+}
+
+// inspectCore fills in what a core module says of itself.
+func inspectCore(wasm []byte, info *Info) error {
 	m, err := wasmbin.Decode(wasm)
 	if err != nil {
-		return Info{}, err
+		return err
 	}
 	info.Name, info.Producers, info.Kind = m.Name, m.Producers, kindOf(m)
 	memories := m.Memories
@@ -126,15 +134,14 @@ func Inspect(wasm []byte) (Info, error) {
 		info.MemoryMax += l.Max
 	}
 	info.Interfaces, info.Capabilities = interfaces(info.Imports)
-	return info, nil
+	return nil
 }
 
 // newInfo is what is known of a binary without looking into it.
-func newInfo(wasm []byte) Info {
-	sum := sha256.Sum256(wasm)
+func newInfo(sum [sha256.Size]byte, size int64) Info {
 	return Info{
 		SHA256:       hex.EncodeToString(sum[:]),
-		Size:         int64(len(wasm)),
+		Size:         size,
 		Imports:      []Import{},
 		Exports:      []Export{},
 		Interfaces:   []Interface{},

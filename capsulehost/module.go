@@ -1,6 +1,7 @@
 package capsulehost
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 
+	"github.com/astridfs/astridfs/capsulehost/archive"
 	"github.com/astridfs/astridfs/capsulehost/component"
 	"github.com/astridfs/astridfs/capsulehost/wasmbin"
 )
@@ -45,17 +47,44 @@ func (m *Module) Info() *Info { return &m.c.info }
 //
 // Errors: *FormatError, *ImportError, *LimitError.
 func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
-	key := sha256.Sum256(wasm)
+	sum := sha256.Sum256(wasm)
+	return h.shared(ctx, sum, func(c *compiled) {
+		key := h.prepared.key(sum, "")
+		if p := h.prepared.load(key); p != nil && h.compile(ctx, c, p) {
+			return
+		}
+		h.prepareAndCompile(ctx, c, key, wasm)
+	})
+}
+
+// CompileArchive is Compile for the binary name of an archive, as
+// [archive.Module] has it. One that is in the cache's directory is not unpacked.
+//
+// Errors: *archive.Error, those of Compile.
+func (h *Host) CompileArchive(ctx context.Context, packed []byte, name string) (*Module, error) {
+	key := h.prepared.key(sha256.Sum256(packed), "archive/"+name)
+	if p := h.prepared.load(key); p != nil {
+		m, err := h.shared(ctx, p.sum, func(c *compiled) { h.compile(ctx, c, p) })
+		if err == nil || ctx.Err() != nil {
+			return m, err
+		}
+	}
+	wasm, err := archive.Module(bytes.NewReader(packed), name)
+	if err != nil {
+		return nil, err
+	}
+	return h.shared(ctx, sha256.Sum256(wasm), func(c *compiled) { h.prepareAndCompile(ctx, c, key, wasm) })
+}
+
+// shared returns the module of the binary with this hash, which build makes
+// unless it is there already.
+func (h *Host) shared(ctx context.Context, sum [sha256.Size]byte, build func(c *compiled)) (*Module, error) {
 	for {
-		c, mine := h.claim(key)
+		c, mine := h.claim(sum)
 		if mine {
 			// The compiler looks at ctx between functions, and one may take it long.
 			go func() {
-				if wasmbin.LayerOf(wasm) == wasmbin.Component {
-					c.prog, c.info, c.err = h.compileComponent(ctx, wasm)
-				} else {
-					c.mod, c.info, c.err = h.compile(ctx, wasm)
-				}
+				build(c)
 				h.compiled(c)
 				close(c.ready)
 			}()
@@ -144,28 +173,60 @@ func (c *compiled) free(ctx context.Context) error {
 // Close gives the module back. It may be called again.
 func (m *Module) Close() { m.close.Do(func() { m.host.release(m.c) }) }
 
-func (h *Host) compile(ctx context.Context, wasm []byte) (wazero.CompiledModule, Info, error) {
-	info, err := Inspect(wasm)
-	if err != nil {
-		return nil, Info{}, err
+// prepareAndCompile makes the module of a binary, and keeps what it was prepared
+// to under key.
+func (h *Host) prepareAndCompile(ctx context.Context, c *compiled, key [sha256.Size]byte, wasm []byte) {
+	p := &prepared{sum: c.key, size: int64(len(wasm))}
+	if p.code, c.err = h.prepare(wasm); c.err == nil && h.compile(ctx, c, p) {
+		h.prepared.store(key, p)
+	}
+}
+
+// prepare checks what a binary imports and returns the one that is compiled in
+// its place.
+func (h *Host) prepare(wasm []byte) ([]byte, error) {
+	if wasmbin.LayerOf(wasm) == wasmbin.Component {
+		c, err := component.Decode(wasm)
+		if err != nil {
+			return nil, err
+		}
+		if err := h.checkComponent(c); err != nil {
+			return nil, err
+		}
+		return component.Prepare(wasm, bounded)
+	}
+	var info Info
+	if err := inspectCore(wasm, &info); err != nil {
+		return nil, err
 	}
 	for _, im := range info.Imports {
 		if err := h.checkImport(im); err != nil {
-			return nil, Info{}, err
+			return nil, err
 		}
 	}
-	if wasm, err = bounded(wasm); err != nil {
-		return nil, Info{}, err
-	}
-	mod, err := h.rt.CompileModule(experimental.WithCompilationWorkers(ctx, h.workers), wasm)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, Info{}, ctx.Err()
+	return bounded(wasm)
+}
+
+// compile makes the module of a binary that was prepared, or sets c.err.
+func (h *Host) compile(ctx context.Context, c *compiled, p *prepared) (ok bool) {
+	c.info = newInfo(p.sum, p.size)
+	ctx = experimental.WithCompilationWorkers(ctx, h.workers)
+	if wasmbin.LayerOf(p.code) == wasmbin.Component {
+		comp, err := inspectComponent(p.code, &c.info)
+		if err == nil {
+			c.prog, err = component.Compile(ctx, h.rt, comp, h.components)
 		}
-		what, _, _ := strings.Cut(err.Error(), "\n")
-		return nil, Info{}, &FormatError{Offset: -1, What: what}
+		c.err = err
+	} else if c.err = inspectCore(p.code, &c.info); c.err == nil {
+		c.mod, c.err = h.rt.CompileModule(ctx, p.code)
+		if c.err != nil && ctx.Err() != nil {
+			c.err = ctx.Err()
+		} else if c.err != nil {
+			what, _, _ := strings.Cut(c.err.Error(), "\n")
+			c.err = &FormatError{Offset: -1, What: what}
+		}
 	}
-	return mod, info, nil
+	return c.err == nil
 }
 
 // bounded makes a core module one that the runtime can be given. The runtime

@@ -225,8 +225,13 @@ type RunIO struct {
 	Stdout, Stderr io.Writer
 
 	// Module opens the capsule's file. It is called at most once, and not at
-	// all where the owner has the capsule compiled already.
+	// all where the owner has the capsule compiled already. What it returns may
+	// have Size() int64: about how many bytes are to be read, 0 if that is not
+	// known.
 	Module func() (io.ReadCloser, error)
+	// Archive says that the file is an archive, of which the request's Component
+	// is run.
+	Archive bool
 
 	// Compiling, where it is not nil, is called with the size of a capsule in
 	// bytes before it is compiled or taken from the cache's directory, and what

@@ -283,8 +283,9 @@ func (c *client) Run(ctx context.Context, req RunRequest, rio RunIO) (RunResult,
 	x := exchange{stdout: rio.Stdout, stderr: rio.Stderr}
 	x.streams[wire.Stdin] = func() (io.Reader, error) { return rio.Stdin, nil }
 	var module io.ReadCloser
+	open := unpacked(&req, rio)
 	x.streams[wire.Module] = func() (_ io.Reader, err error) {
-		module, err = rio.Module()
+		module, err = open()
 		return module, err
 	}
 	compiled := func() {}

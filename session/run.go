@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/astridfs/astridfs/auditlog/auditfs"
 	"github.com/astridfs/astridfs/boundary/gate"
 	"github.com/astridfs/astridfs/capsulehost"
+	"github.com/astridfs/astridfs/capsulehost/archive"
 	"github.com/astridfs/astridfs/capsulehost/kv"
 	"github.com/astridfs/astridfs/capsulehost/view"
 	"github.com/astridfs/astridfs/session/fault"
@@ -86,15 +88,20 @@ func (r *runner) module(ctx context.Context, h *capsulehost.Host, req *RunReques
 		return k.module, k.users.Done, nil
 	}
 	r.mu.Unlock()
-	wasm, err := readModule(req.Name, rio)
+	file, err := readModule(req.Name, rio)
 	if err != nil {
 		return nil, nil, err
 	}
 	compiled := func() {}
 	if rio.Compiling != nil {
-		compiled = rio.Compiling(int64(len(wasm)))
+		compiled = rio.Compiling(int64(len(file)))
 	}
-	m, err := h.Compile(ctx, wasm)
+	var m *capsulehost.Module
+	if rio.Archive {
+		m, err = h.CompileArchive(ctx, file, req.Component)
+	} else {
+		m, err = h.Compile(ctx, file)
+	}
 	compiled()
 	if err != nil {
 		return nil, nil, notRunnable(req.Name, err)
@@ -118,22 +125,51 @@ func (r *runner) module(ctx context.Context, h *capsulehost.Host, req *RunReques
 	return m, k.users.Done, nil
 }
 
+// readModule reads the capsule's file.
 func readModule(name string, rio RunIO) ([]byte, error) {
 	f, err := rio.Module()
 	if err != nil {
 		return nil, err
 	}
-	wasm, err := io.ReadAll(io.LimitReader(f, maxModule+1))
+	limit := int64(maxModule)
+	if rio.Archive {
+		limit = archive.MaxTotal
+	}
+	var size int64
+	if s, ok := f.(interface{ Size() int64 }); ok {
+		size = min(s.Size(), limit)
+	}
+	b := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	_, err = b.ReadFrom(io.LimitReader(f, limit+1))
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
 		return nil, fault.New(fault.NotRunnable, "", "reading %s: %w", name, err)
 	}
-	if len(wasm) > maxModule {
-		return nil, fault.New(fault.NotRunnable, "build it without debug information, or strip it", "%s is larger than %d MiB", name, maxModule>>20)
+	if int64(b.Len()) > limit {
+		return nil, fault.New(fault.NotRunnable, "build it without debug information, or strip it", "%s is larger than %d MiB", name, limit>>20)
 	}
-	return wasm, nil
+	return b.Bytes(), nil
+}
+
+// unpacked returns what opens the binary that is run, in place of the archive
+// that Module opens.
+func unpacked(req *RunRequest, rio RunIO) func() (io.ReadCloser, error) {
+	if !rio.Archive {
+		return rio.Module
+	}
+	return func() (io.ReadCloser, error) {
+		f, err := rio.Module()
+		if err != nil {
+			return nil, err
+		}
+		wasm, err := archive.Module(f, req.Component)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return nil, notRunnable(req.Name, err)
+		}
+		return io.NopCloser(bytes.NewReader(wasm)), nil
+	}
 }
 
 // notRunnable says why a capsule cannot be run.
@@ -142,8 +178,10 @@ func notRunnable(name string, err error) error {
 	var imports *capsulehost.ImportError
 	var entry *capsulehost.EntryError
 	var limit *capsulehost.LimitError
+	var packed *archive.Error
 	next := ""
 	switch {
+	case errors.As(err, &packed):
 	case errors.As(err, &format):
 		next = "give a WebAssembly core module or component (.wasm)"
 	case errors.As(err, &imports):

@@ -30,6 +30,9 @@ const (
 	MaxFiles = 4096
 )
 
+// maxAhead is how much memory is taken for a file before it is unpacked, in bytes.
+const maxAhead = 16 << 20
+
 // ManifestName is the manifest's name in an archive.
 const ManifestName = "Capsule.toml"
 
@@ -112,14 +115,12 @@ func take(name string, size, limit int64, body io.Reader) ([]byte, error) {
 	if size > limit {
 		return nil, &Error{File: name, Reason: fmt.Sprintf("has %d bytes, more than %d", size, limit)}
 	}
-	b, err := io.ReadAll(body)
-	if err != nil {
+	// No archive's word alone is worth more memory than maxAhead.
+	b := bytes.NewBuffer(make([]byte, 0, min(size, maxAhead)+bytes.MinRead))
+	if _, err := b.ReadFrom(body); err != nil {
 		return nil, broken(err)
 	}
-	if b == nil {
-		b = []byte{}
-	}
-	return b, nil
+	return b.Bytes(), nil
 }
 
 // walk goes through the regular files of an archive until each answers false.

@@ -33,7 +33,7 @@ func TestThings(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx := context.Background()
-		p, err := Compile(ctx, newRuntime(t), c, NewSet(nil), nil)
+		p, err := Compile(ctx, newRuntime(t), c, NewSet(nil))
 		if err != nil {
 			t.Fatal(err)
 		}

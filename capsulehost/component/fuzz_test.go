@@ -52,7 +52,7 @@ func TestMutated(t *testing.T) {
 // to an end of the guest's own.
 func tryRun(ctx context.Context, t *testing.T, rt wazero.Runtime, c *Component) bool {
 	t.Helper()
-	p, err := Compile(ctx, rt, c, NewSet(nil), nil)
+	p, err := Compile(ctx, rt, c, NewSet(nil))
 	if err != nil {
 		return false
 	}

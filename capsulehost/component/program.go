@@ -18,10 +18,9 @@ import (
 // Program is a component that is ready to run. Any number of instances of it
 // may run at once; the caller closes it when none does any more.
 type Program struct {
-	c       *Component
-	set     *Set
-	rt      wazero.Runtime
-	prepare func(core []byte) ([]byte, error)
+	c   *Component
+	set *Set
+	rt  wazero.Runtime
 
 	modules []*coreModule // by DefModule.Order
 	parts   map[*binary.Component]*part
@@ -47,17 +46,30 @@ type part struct {
 	hosts   []wazero.CompiledModule                         // protected by Program.mu
 }
 
-// Compile makes a component ready to run on a runtime. Every import is checked
-// against set. Each core module is given to prepare before it is compiled, which
-// may answer another one in its place; nil leaves them as they are. The component
-// does not refer to its binary any more after, and cannot be compiled again.
+// Prepare returns a component in which each core module is what prepare makes of
+// it. wasm must be one that Decode has accepted.
 //
-// Errors: *ImportError, *FormatError, those of prepare.
-func Compile(ctx context.Context, rt wazero.Runtime, c *Component, set *Set, prepare func(core []byte) ([]byte, error)) (_ *Program, err error) {
+// Errors: those of prepare; an offset in a *FormatError is one in wasm.
+func Prepare(wasm []byte, prepare func(core []byte) ([]byte, error)) ([]byte, error) {
+	return binary.Prepare(wasm, func(order int, offset int64, core []byte) ([]byte, error) {
+		out, err := prepare(core)
+		if broken, ok := errors.AsType[*FormatError](err); ok && broken.Offset >= 0 {
+			err = &FormatError{Offset: offset + broken.Offset, What: fmt.Sprintf("core module %d: %s", order, broken.What)}
+		}
+		return out, err
+	})
+}
+
+// Compile makes a component ready to run on a runtime. Every import is checked
+// against set. The component does not refer to its binary any more after, and
+// cannot be compiled again.
+//
+// Errors: *ImportError, *FormatError.
+func Compile(ctx context.Context, rt wazero.Runtime, c *Component, set *Set) (_ *Program, err error) {
 	if err := set.Check(c); err != nil {
 		return nil, err
 	}
-	p := &Program{c: c, set: set, rt: rt, prepare: prepare, parts: map[*binary.Component]*part{}}
+	p := &Program{c: c, set: set, rt: rt, parts: map[*binary.Component]*part{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.Close(ctx))
@@ -88,16 +100,7 @@ func (p *Program) add(ctx context.Context, c *binary.Component) error {
 			if d.Bytes == nil {
 				return errors.New("the component was compiled before")
 			}
-			code, err := d.Bytes, error(nil)
-			if p.prepare != nil {
-				code, err = p.prepare(code)
-			}
-			if broken, ok := errors.AsType[*FormatError](err); ok && broken.Offset >= 0 {
-				err = &FormatError{Offset: d.Offset + broken.Offset, What: fmt.Sprintf("core module %d: %s", d.Order, broken.What)}
-			}
-			if err == nil {
-				code, err = nameImports(d, code)
-			}
+			code, err := nameImports(d, d.Bytes)
 			if err != nil {
 				return err
 			}

@@ -26,7 +26,7 @@ func newRuntime(tb testing.TB) wazero.Runtime {
 // start makes an instance of a component of testdata.
 func start(tb testing.TB, ctx context.Context, name string, set *Set) *Instance {
 	tb.Helper()
-	p, err := Compile(ctx, newRuntime(tb), decodeFile(tb, name), set, nil)
+	p, err := Compile(ctx, newRuntime(tb), decodeFile(tb, name), set)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestTranscode(t *testing.T) {
 func TestTwoInstances(t *testing.T) {
 	ctx := context.Background()
 	rt := newRuntime(t)
-	p, err := Compile(ctx, rt, decodeFile(t, "wat/nested.wasm"), NewSet(nil), nil)
+	p, err := Compile(ctx, rt, decodeFile(t, "wat/nested.wasm"), NewSet(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,18 +136,18 @@ func TestImportsRefused(t *testing.T) {
 		"conformance.wasm": {Interface: "astrid:fs/host@1.0.0", Name: "file-handle", Want: "resource"},
 		"types.wasm":       {Interface: "test:types/shapes@0.1.0", Name: "canvas", Want: "resource"},
 	} {
-		_, err := Compile(ctx, rt, decodeFile(t, name), NewSet(nil), nil)
+		_, err := Compile(ctx, rt, decodeFile(t, name), NewSet(nil))
 		missing, ok := errors.AsType[*ImportError](err)
 		if !ok || *missing != want {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	// Denied interfaces link, and the first import that is not one is refused.
-	_, err := Compile(ctx, rt, decodeFile(t, "types.wasm"), NewSet(nil, "test:types/"), nil)
+	_, err := Compile(ctx, rt, decodeFile(t, "types.wasm"), NewSet(nil, "test:types/"))
 	if missing, ok := errors.AsType[*ImportError](err); !ok || missing.Interface != "log" {
 		t.Errorf("%v", err)
 	}
-	p, err := Compile(ctx, rt, decodeFile(t, "conformance.wasm"), NewSet(nil, "astrid:"), nil)
+	p, err := Compile(ctx, rt, decodeFile(t, "conformance.wasm"), NewSet(nil, "astrid:"))
 	if err != nil {
 		t.Fatal(err)
 	}

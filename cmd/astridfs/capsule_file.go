@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -41,13 +40,8 @@ func (e *env) unpack(c *cli.Context, module *os.File, req *session.RunRequest, r
 		if main := m.Main(); main != nil {
 			req.Component = main.File
 		}
-		rio.Module = func() (io.ReadCloser, error) {
-			wasm, err := archive.Module(fromStart(module), req.Component)
-			if err != nil {
-				return nil, badArchive(req.Name, err)
-			}
-			return io.NopCloser(bytes.NewReader(wasm)), nil
-		}
+		rio.Archive = true
+		rio.Module = func() (io.ReadCloser, error) { return capsuleFile{fromStart(module), module}, nil }
 	}
 	if !c.IsSet("event") {
 		return nil
@@ -65,6 +59,24 @@ func (e *env) unpack(c *cli.Context, module *os.File, req *session.RunRequest, r
 	}
 	req.Action = in.Action
 	return nil
+}
+
+// capsuleFile is what is read of a capsule's file, which stays open.
+type capsuleFile struct {
+	io.Reader
+	f *os.File
+}
+
+// Close implements io.Closer. Whoever opened the file closes it.
+func (capsuleFile) Close() error { return nil }
+
+// Size is what session.RunIO has a use for.
+func (c capsuleFile) Size() int64 {
+	info, err := c.f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return 0
+	}
+	return info.Size()
 }
 
 // isArchive tells whether a capsule's file is an archive. One that cannot be

@@ -107,7 +107,7 @@ func (e *env) runCapsule(c *cli.Context) error {
 	if req.Identity, err = identity(module); err != nil {
 		return err
 	}
-	rio.Module = func() (io.ReadCloser, error) { return io.NopCloser(module), nil }
+	rio.Module = func() (io.ReadCloser, error) { return capsuleFile{module, module}, nil }
 	if err := e.unpack(c, module, &req, &rio); err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func program(tb testing.TB, name string) *component.Program {
 		tb.Fatal(err)
 	}
 	rt := wazero.NewRuntime(ctx)
-	p, err := component.Compile(ctx, rt, c, component.NewSet([]*component.Interface{fshost.Interface()}), nil)
+	p, err := component.Compile(ctx, rt, c, component.NewSet([]*component.Interface{fshost.Interface()}))
 	if err != nil {
 		tb.Fatal(err)
 	}
