@@ -98,7 +98,10 @@ func (t *baseTree) apply(r *baseRecord) {
 	case baseClearTree:
 		t.take(r.path)
 	case baseMove:
-		if moved := t.take(r.path); moved != nil {
+		// What stood there is gone, whether anything is known of what came.
+		moved := t.take(r.path)
+		t.take(r.to)
+		if moved != nil {
 			*t.make(r.to) = *moved
 		}
 	}

@@ -84,11 +84,11 @@ func sameContent(ctx context.Context, a, b location) (bool, error) {
 		}
 		n, err := pread(x, *bp, off)
 		if err != nil {
-			return false, err
+			return false, noFile(err)
 		}
 		m, err := pread(y, *bq, off)
 		if err != nil {
-			return false, err
+			return false, noFile(err)
 		}
 		if !bytes.Equal((*bp)[:n], (*bq)[:m]) {
 			return false, nil
@@ -97,6 +97,15 @@ func sameContent(ctx context.Context, a, b location) (bool, error) {
 			return true, nil
 		}
 	}
+}
+
+// noFile turns the errnos of reading what is no regular file any more into
+// ESTALE.
+func noFile(err error) error {
+	if err == syscall.EISDIR || err == syscall.EAGAIN || err == syscall.EINVAL {
+		return syscall.ESTALE
+	}
+	return err
 }
 
 func sameTarget(a, b location) (bool, error) {

@@ -75,8 +75,8 @@ func (w *walk) conflictOf(o *object, diff What) Conflict {
 	p := w.recorded(o.origin, c)
 	switch {
 	case !c.exists():
-		if p == nil || o.opaque {
-			return NoConflict
+		if p == nil || o.opaque || o.hidden {
+			return NoConflict // the view has deleted it as well
 		}
 		return HostRemoved
 	case p == nil:

@@ -51,6 +51,7 @@ type object struct {
 	id         at.Ident
 	loc        location
 	white      bool   // a whiteout
+	hidden     bool   // what lower layers have there does not show, whatever it is itself: a directory above is opaque
 	opaque     bool   // of a directory
 	redirect   string // of a directory: where its lower part is, from the root without a leading slash
 	renamed    bool   // of a directory: that is not where it would be without the redirect
@@ -75,7 +76,7 @@ func (fs *FS) rootPlace() (*place, error) {
 
 // look returns the entry name of the place's upper directory. ENOENT.
 func (fs *FS) look(p *place, name string) (*object, error) {
-	o := &object{name: name, path: joinPath(p.path, name), origin: joinPath(p.origin, name), loc: location{p.upper, name}}
+	o := &object{name: name, path: joinPath(p.path, name), origin: joinPath(p.origin, name), loc: location{p.upper, name}, hidden: p.hidden}
 	fd, err := p.upper.Acquire()
 	if err != nil {
 		return nil, gone(err)

@@ -2,6 +2,8 @@ package overlay
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -37,6 +39,10 @@ func (c *commit) dropSome(p *place, files []*object) error {
 		return err
 	}
 	defer thaw()
+	moved := c.fs.inPlace(p)
+	if moved != nil && moved != errMeanwhile {
+		return pathError(p.path, moved)
+	}
 	for _, o := range files {
 		a, id, err := o.loc.stat()
 		if vanished(err) {
@@ -45,7 +51,7 @@ func (c *commit) dropSome(p *place, files []*object) error {
 		if err != nil {
 			return pathError(o.path, err)
 		}
-		if !unchanged(&a, id, &o.attr, o.id) {
+		if moved != nil || !unchanged(&a, id, &o.attr, o.id) {
 			c.left(o.path, errMeanwhile)
 			continue
 		}
@@ -152,6 +158,9 @@ func (c *commit) dropDir(p *place, o *object) error {
 		}
 		return err
 	}
+	if err := c.fs.inPlace(p); err != nil {
+		return err
+	}
 	diff, err := differences(c.ctx, now.low.location(), &now.low.attr, now.loc, &now.attr)
 	if err != nil || diff&^Content != 0 {
 		return err
@@ -203,14 +212,19 @@ func keepTimes(dir *at.Dir, fn func(fd int) error) error {
 func (fs *FS) alter(ctx context.Context, dir, name string, fn func() error) error {
 	p := fs.liveDir(dir)
 	if p == nil {
-		return fn()
+		if err := fn(); err != nil {
+			return err
+		}
+		return fs.catchUp(ctx, dir, name)
 	}
 	defer fs.put(p)
+	unlock := lockDirs(p)
 	c := p.d.kid(name)
 	if c == nil {
-		defer lockDirs(p)()
+		defer unlock() // so that no lookup has it come into memory as it was
 		return fn()
 	}
+	unlock()
 	defer fs.put(c)
 	ok, err := fs.alterLive(p, name, c, fn)
 	if err != nil {
@@ -221,6 +235,29 @@ func (fs *FS) alter(ctx context.Context, dir, name string, fn func() error) erro
 	}
 	fs.NodeChanged(ctx, c.id, true)
 	return nil
+}
+
+// catchUp has name in the directory dir of the view stand for what is there, after
+// that was altered while dir was not in memory: a lookup may have brought both
+// there meanwhile, and have seen what was before.
+func (fs *FS) catchUp(ctx context.Context, dir, name string) error {
+	p := fs.liveDir(dir)
+	if p == nil {
+		return nil
+	}
+	defer fs.put(p)
+	lockDirs(p)() // behind the lookups that are under way
+	c := p.d.kid(name)
+	if c == nil {
+		return nil
+	}
+	defer fs.put(c)
+	ok, err := fs.refreshEntry(p, name, c)
+	if !ok {
+		fs.EntryChanged(ctx, p.id, name)
+	}
+	fs.NodeChanged(ctx, c.id, true)
+	return err
 }
 
 // alterLive is alter for a known entry; it is false if the entry does not stand
@@ -282,19 +319,49 @@ func (fs *FS) liveDir(path string) *node {
 	return n
 }
 
-// expandOpaque has a directory that hides all that lower layers have in its
-// place say so entry by entry: by whiteouts, and by opaque directories. What
-// the view shows does not change.
-func (fs *FS) expandOpaque(ctx context.Context, p *place, o *object) error {
-	thaw, err := fs.freeze(ctx)
+// expandOpaque is expandFrozen; with it goes what is known of entries that the
+// workspace does not have any more, which would make a conflict of each that the
+// view has there anew.
+func (c *commit) expandOpaque(p *place, o *object) error {
+	thaw, err := c.fs.freeze(c.ctx)
 	if err != nil {
 		return err
 	}
 	defer thaw()
-	return fs.expandFrozen(ctx, p, o)
+	if err := c.fs.inPlace(p); err != nil {
+		return err
+	}
+	if err := c.forgetGone(o); err != nil {
+		return err
+	}
+	return c.fs.expandFrozen(c.ctx, p, o)
 }
 
-// expandFrozen is expandOpaque where everything is frozen already.
+// forgetGone clears what is recorded of o, and of what is in it, where the
+// workspace has nothing.
+func (c *commit) forgetGone(o *object) error {
+	known := c.base.find(o.origin)
+	if known == nil {
+		return nil
+	}
+	if !o.low.exists() {
+		return c.note(baseRecord{kind: baseClearTree, path: o.origin})
+	}
+	for _, name := range slices.Collect(maps.Keys(known.sub)) {
+		low, err := c.fs.cover(o.low.lowers, name)
+		if err == nil && !low.exists() {
+			err = c.note(baseRecord{kind: baseClearTree, path: joinPath(o.origin, name)})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expandFrozen has a directory that hides all that lower layers have in its
+// place say so entry by entry: by whiteouts, and by opaque directories. What
+// the view shows does not change. Everything is frozen.
 func (fs *FS) expandFrozen(ctx context.Context, p *place, o *object) error {
 	now, err := fs.look(p, o.name)
 	if err != nil || !now.opaque {

@@ -89,14 +89,7 @@ func (c *commit) keep(o *object) (bool, error) {
 	if diff == 0 {
 		return true, nil
 	}
-	if err := c.setAttrs(o, diff); err != nil {
-		return false, err
-	}
-	c.step("attributes")
-	if err := c.sameFile(&o.low); err != nil {
-		return false, err
-	}
-	return true, c.settled(o.path, o.low.location())
+	return true, c.setAttrs(o, diff)
 }
 
 // isCopy tells whether o was copied up from the file that it covers, or an
@@ -401,7 +394,7 @@ func (c *commit) swapIn(p *place, o *object, fd int, t string) error {
 }
 
 // setAttrs gives the entry that o covers the attributes of o in which they
-// differ, and o's times.
+// differ, and o's times, and notes what it is then.
 func (c *commit) setAttrs(o *object, diff What) error {
 	return o.low.location().use(func(dirfd int, name string) error {
 		fd, err := at.Open(dirfd, name, unix.O_PATH, 0)
@@ -415,28 +408,41 @@ func (c *commit) setAttrs(o *object, diff What) error {
 			}
 			return err
 		}
-		if diff&Owner != 0 {
-			if err := c.chown(fd, "", &o.attr); err != nil {
-				return err
-			}
+		err = c.setAttrsOf(fd, o, diff)
+		c.step("attributes")
+		// What came before an error is the commit's doing as well.
+		if serr := c.sameFile(&o.low); err == nil {
+			err = serr
 		}
-		if diff&Xattrs != 0 {
-			if err := setXattrs(o.loc, fd); err != nil {
-				return err
-			}
-		}
-		// Changing the owner or an access list may have changed the mode.
-		if diff&(Mode|Owner|Xattrs) != 0 && !o.attr.IsSymlink() {
-			if err := at.Chmod(fd, "", o.attr.Mode&0o7777); err != nil {
-				return err
-			}
-		}
-		err = setTimes(fd, "", &o.attr)
-		if err == syscall.EPERM && !c.fs.ly.privileged {
-			err = nil // somebody else's file
+		if serr := c.settled(o.path, location{dir: o.low.in.at, name: name}); err == nil {
+			err = serr
 		}
 		return err
 	})
+}
+
+func (c *commit) setAttrsOf(fd int, o *object, diff What) error {
+	if diff&Owner != 0 {
+		if err := c.chown(fd, "", &o.attr); err != nil {
+			return err
+		}
+	}
+	if diff&Xattrs != 0 {
+		if err := setXattrs(o.loc, fd); err != nil {
+			return err
+		}
+	}
+	// Changing the owner or an access list may have changed the mode.
+	if diff&(Mode|Owner|Xattrs) != 0 && !o.attr.IsSymlink() {
+		if err := at.Chmod(fd, "", o.attr.Mode&0o7777); err != nil {
+			return err
+		}
+	}
+	err := setTimes(fd, "", &o.attr)
+	if err == syscall.EPERM && !c.fs.ly.privileged {
+		err = nil // somebody else's file
+	}
+	return err
 }
 
 // setXattrs makes the extended attributes of the object behind fd those of src.

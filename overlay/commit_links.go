@@ -117,11 +117,24 @@ func (c *commit) linkTo(h *linkHost, p *place, o *object) error {
 		if err != nil {
 			return err
 		}
-		if err := h.at.use(func(hfd int, hname string) error { return at.Link(hfd, hname, fd, t) }); err != nil {
+		s := staged{fd: -1}
+		defer s.close(fd)
+		err = h.at.use(func(hfd int, hname string) error {
+			if _, id, err := at.Stat(hfd, hname); err != nil || id != h.id {
+				return errors.Join(errMeanwhile, err) // a directory may be there by now
+			}
+			err := at.Link(hfd, hname, fd, t)
+			if err == nil {
+				s.name = t
+			}
+			return err
+		})
+		if err != nil {
 			return err
 		}
-		s := staged{fd: -1, name: t}
-		defer s.close(fd)
+		if _, id, err := at.Stat(fd, t); err != nil || id != h.id {
+			return errors.Join(errMeanwhile, err)
+		}
 		if err := c.put(p, o, fd, &s); err != nil {
 			return err
 		}
@@ -180,6 +193,9 @@ func (c *commit) dropGroup(g *linkGroup) error {
 	for _, m := range g.members {
 		c.finished(m.o.path)
 		a, id, err := m.o.loc.stat()
+		if err == nil {
+			err = c.fs.inPlace(m.p)
+		}
 		if err == nil && c.fs.pinned(m.o.path) {
 			return c.settleGroup(g) // open for writing: it is the same, and no change
 		}
@@ -187,7 +203,7 @@ func (c *commit) dropGroup(g *linkGroup) error {
 			for _, m := range g.members {
 				c.left(m.o.path, errMeanwhile)
 			}
-			if vanished(err) {
+			if vanished(err) || err == errMeanwhile {
 				err = nil
 			}
 			return errors.Join(err, c.settleGroup(g))
@@ -244,6 +260,9 @@ func (c *commit) dropMembers(g *linkGroup) error {
 		return nil
 	}()
 	for i, m := range g.members {
+		if parents[i] == nil {
+			err = errors.Join(err, fs.catchUp(c.ctx, m.p.path, m.o.name))
+		}
 		if kids[i] != nil {
 			fs.EntryChanged(c.ctx, parents[i].id, m.o.name)
 			fs.NodeChanged(c.ctx, kids[i].id, true)

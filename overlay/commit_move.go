@@ -35,7 +35,7 @@ func (c *commit) evacuate() error {
 			}
 		}
 		from, to := r.redirect, c.stage+"/"+strconv.Itoa(i)
-		if err := c.moveLower(r, to); err == errMeanwhile {
+		if err := c.moveLower(r, from, to); err == errMeanwhile {
 			c.left(r.path, err)
 			continue
 		} else if err != nil {
@@ -60,7 +60,7 @@ func (c *commit) unstage() error {
 	var errs []error
 	for _, e := range slices.Backward(c.staged) {
 		if e.r.redirect == e.to {
-			if err := c.moveLower(e.r, e.from); err == errMeanwhile {
+			if err := c.moveLower(e.r, e.to, e.from); err == errMeanwhile {
 				c.left(e.r.path, err)
 				c.unfinished = true
 			} else if err != nil {
@@ -127,7 +127,7 @@ func (c *commit) moveHere(p *place, o *object) error {
 			return err
 		}
 	}
-	return c.moveLower(r, o.path)
+	return c.moveLower(r, r.redirect, o.path)
 }
 
 // aside removes what is in the way of a renamed directory, which hides it.
@@ -174,8 +174,10 @@ func (c *commit) aside(p *place, o *object, was *cover) error {
 // moveLower renames the directory of the workspace that r shows to the path to,
 // where there is nothing, and has every upper directory that shows it, or
 // something below it, say so. A crash between is put right at the next Open.
-func (c *commit) moveLower(r *object, to string) error {
-	from := r.redirect
+//
+// Back from the stage directory it also goes if r is gone, as long as it does
+// not show by that.
+func (c *commit) moveLower(r *object, from, to string) error {
 	thaw, err := c.fs.freeze(c.lasting())
 	if err != nil {
 		return err
@@ -184,8 +186,8 @@ func (c *commit) moveLower(r *object, to string) error {
 	if err := c.resurvey(); err != nil {
 		return err
 	}
-	if !slices.Contains(c.survey.redirects, r) {
-		return errMeanwhile // renamed again, or removed
+	if err := c.mayMove(r, from, to); err != nil {
+		return err
 	}
 	fdir, fname := c.fs.hostAt(from)
 	tdir, tname := c.fs.hostAt(to)
@@ -243,11 +245,36 @@ func (c *commit) moveLower(r *object, to string) error {
 	return errors.Join(err, ferr)
 }
 
+// mayMove answers errMeanwhile if the plan to move what r shows does not hold any
+// more. Everything is frozen, and the survey is of now.
+func (c *commit) mayMove(r *object, from, to string) error {
+	err := c.fs.redirected(r.loc, r.id)
+	if err != nil && !vanished(err) {
+		return err
+	}
+	there := err == nil && slices.Contains(c.survey.redirects, r)
+	switch staging := strings.HasPrefix(to, tempPrefix); {
+	case within(to, from), !there && (staging || !strings.HasPrefix(from, tempPrefix)):
+		return errMeanwhile
+	case staging, there && r.path == to:
+		return nil
+	}
+	hides, err := c.fs.hides(c.survey.viewOf(to))
+	if err == nil && !hides {
+		err = errMeanwhile
+	}
+	return err
+}
+
 // resurvey looks for renamed directories again if any was renamed since the
 // survey was made: what is about to happen to the workspace must not take from
 // them what they show. One that shows what it did stays the same object, wherever
-// it is now. It is certain only where everything is frozen.
+// it is now. No directory is renamed while it looks.
 func (c *commit) resurvey() error {
+	// Held while a caller holds locks of directories, out of order: it waits for
+	// nobody then, since a rename passes the gate, which is frozen.
+	c.fs.renames.Lock()
+	defer c.fs.renames.Unlock()
 	n := c.fs.renamed.Load()
 	if n == c.renamed {
 		return nil
@@ -273,6 +300,13 @@ func (c *commit) resurvey() error {
 	return nil
 }
 
+// renamedYet returns how many renames of directories are over.
+func (fs *FS) renamedYet() uint64 {
+	fs.renames.Lock()
+	defer fs.renames.Unlock()
+	return fs.renamed.Load()
+}
+
 // moveHost renames an entry of the workspace to where there is none (EEXIST).
 func moveHost(from, to location) error {
 	return from.use(func(ffd int, fname string) error {
@@ -287,7 +321,8 @@ func moveHost(from, to location) error {
 func (c *commit) redirectBelow(from, to string) error {
 	for _, r := range c.survey.redirects {
 		if within(r.redirect, from) {
-			if err := c.redirectTo(r, rebase(r.redirect, from, to)); err != nil {
+			err := c.redirectTo(r, rebase(r.redirect, from, to))
+			if err != nil && !vanished(err) { // removed since
 				return err
 			}
 		}
@@ -308,15 +343,70 @@ func (c *commit) redirectTo(r *object, target string) error {
 // where that is its own place: it does no harm, and a directory above may still
 // be elsewhere.
 func (fs *FS) setRedirectOf(l location, id at.Ident, target string) error {
+	if err := fs.redirected(l, id); err != nil {
+		return err
+	}
+	return l.use(func(fd int, name string) error {
+		return fs.ly.setRedirect(fd, name, "/"+target)
+	})
+}
+
+// hides tells whether the upper layer hides what a lower one has, or would have,
+// at a path of the view.
+func (fs *FS) hides(path string) (bool, error) {
+	p, err := fs.rootPlace()
+	if err != nil {
+		return false, err
+	}
+	for name := range strings.SplitSeq(path, "/") {
+		o, err := fs.look(p, name)
+		if err == syscall.ENOENT {
+			return p.hidden, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		if !o.attr.IsDir() || o.opaque || o.renamed {
+			return true, nil
+		}
+		p = p.enter(o)
+	}
+	return p.hidden, nil
+}
+
+// inPlace answers errMeanwhile if the directory p is not where it was when p was
+// made: its nodes are not found by its path then. Everything is frozen.
+func (fs *FS) inPlace(p *place) error {
+	dir := fs.ly.upper
+	if p.path != "" {
+		for name := range strings.SplitSeq(p.path, "/") {
+			dir = dir.Child(name, at.Ident{})
+		}
+	}
+	_, id, err := location{dir: dir}.stat()
+	if vanished(err) || err == syscall.ENOTDIR || err == nil && id != p.upper.Ident() {
+		return errMeanwhile
+	}
+	return err
+}
+
+// redirected answers ESTALE if the upper directory id, which has a redirect, is
+// not at l any more. Its number alone does not tell: the host gives it to the
+// next directory that is made.
+func (fs *FS) redirected(l location, id at.Ident) error {
 	return l.use(func(fd int, name string) error {
 		_, now, err := at.Stat(fd, name)
-		if err == nil && now != id {
-			err = syscall.ESTALE
-		}
 		if err != nil {
 			return gone(err)
 		}
-		return fs.ly.setRedirect(fd, name, "/"+target)
+		if now != id {
+			return syscall.ESTALE
+		}
+		target, err := fs.ly.redirect(fd, name)
+		if err == nil && target == "" {
+			err = syscall.ESTALE
+		}
+		return err
 	})
 }
 

@@ -13,18 +13,45 @@ func (c *commit) plan() error {
 		return err
 	}
 	out := withhold{commit: c, paths: make(map[string]bool)}
-	var conflicts []Change
+	conflicts, err := c.judge(sel, &out)
+	if err == nil && len(conflicts) > 0 && !c.opt.Force {
+		// What changes while the layers are gone through, a directory that is
+		// renamed above all, may look like a conflict: only where nothing does
+		// is it one.
+		var thaw func()
+		if thaw, err = c.fs.freeze(c.ctx); err != nil {
+			return err
+		}
+		conflicts, err = c.judge(sel, &out)
+		thaw()
+	}
+	if err != nil {
+		return err
+	}
+	c.walk.settled = true
+	c.base = c.walk.base // read again, perhaps
+	c.progress.Total = len(c.report.Steps)
+	if len(conflicts) > 0 && !c.opt.Force {
+		c.report = Report{}
+		return &ConflictError{conflicts}
+	}
+	return nil
+}
+
+// judge goes through the changes, until nothing more is to be withheld, and
+// returns those in conflict.
+func (c *commit) judge(sel selection, out *withhold) (conflicts []Change, err error) {
 	for again := true; again; {
-		c.firsts, c.renamed = c.fs.log.firsts.Load(), c.fs.renamed.Load()
+		c.firsts, c.renamed = c.fs.log.firsts.Load(), c.fs.renamedYet()
 		w, err := c.fs.newWalk(c.ctx, ChangesOptions{deep: true})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		c.walk, c.survey, c.base = w, w.survey, w.base
 		c.choice = choice{sel: sel, all: len(sel) == 0, exact: make(map[string]bool), not: out.paths}
 		c.moves, c.report.Also, c.report.Steps, conflicts = nil, nil, nil, nil
 		if err := c.close(); err != nil {
-			return err
+			return nil, err
 		}
 		w.choice = &c.choice
 		before := len(out.paths)
@@ -39,19 +66,12 @@ func (c *commit) plan() error {
 			return nil
 		}
 		if err := w.run(); err != nil {
-			return err
+			return nil, err
 		}
 		out.close()
 		again = len(out.paths) != before
 	}
-	c.walk.settled = true
-	c.base = c.walk.base // read again, perhaps
-	c.progress.Total = len(c.report.Steps)
-	if len(conflicts) > 0 && !c.opt.Force {
-		c.report = Report{}
-		return &ConflictError{conflicts}
-	}
-	return nil
+	return conflicts, nil
 }
 
 // close adds to the choice what cannot be left out: the directories above that

@@ -134,11 +134,18 @@ func (fs *FS) follow(from, to string) error {
 }
 
 // moveBack moves a directory out of a stage directory to where it was, unless
-// something is there by now; then the next commit moves it on.
+// something is there by now, or it would show there; then the next commit moves it on.
 func (fs *FS) moveBack(r *baseRecord) error {
 	there, err := fs.movedTo(r)
 	if err != nil || !there {
 		return err
+	}
+	s, err := fs.survey(context.Background())
+	if err != nil {
+		return err
+	}
+	if hides, err := fs.hides(s.viewOf(r.path)); err != nil || !hides {
+		return err // it would show where nothing hides it any more
 	}
 	// Should this be cut short, the next Open finds the announcement of this
 	// move as well, and follows it.

@@ -116,7 +116,29 @@ func (c *commit) createEntry(b *batch, name, path string) error {
 		}
 		return err
 	}
-	switch {
+	if err = c.createObject(b, o); mistaken(err) {
+		a, id, serr := o.loc.stat()
+		same := id == o.id && a.IsDir() && o.attr.IsDir() || unchanged(&a, id, &o.attr, o.id)
+		if vanished(serr) || serr == nil && !same {
+			return errMeanwhile
+		}
+	}
+	return err
+}
+
+// mistaken tells whether err may come of an object's being of another type than
+// it was when it was looked at.
+func mistaken(err error) bool {
+	switch err {
+	case syscall.EINVAL, syscall.ELOOP, syscall.EISDIR, syscall.ENOTDIR, syscall.EPERM:
+		return true
+	}
+	return false
+}
+
+// createObject is createEntry for what has been looked at.
+func (c *commit) createObject(b *batch, o *object) (err error) {
+	switch path := o.path; {
 	case o.white:
 		return nil
 	case o.attr.IsDir():
@@ -132,14 +154,14 @@ func (c *commit) createEntry(b *batch, name, path string) error {
 	case !c.choice.has(path):
 		return nil
 	}
-	c.tell(path)
+	c.tell(o.path)
 	several := o.attr.Nlink > 1 || o.low.exists() && !o.low.isDir() && o.low.attr.Nlink > 1
 	if several {
 		// One after the other: what is done to one name shows in the others.
 		if err := b.flush(); err != nil {
 			return err
 		}
-		if o, err = c.fs.look(b.p, name); err != nil {
+		if o, err = c.fs.look(b.p, o.name); err != nil {
 			return err
 		}
 	}
@@ -152,7 +174,7 @@ func (c *commit) createEntry(b *batch, name, path string) error {
 	}
 	if kept {
 		b.done = append(b.done, o)
-		c.finished(path)
+		c.finished(o.path)
 		return nil
 	}
 	s, err := c.prepare(b.p, o)
@@ -176,7 +198,7 @@ func (c *commit) ensureDir(p *place, o *object) (*place, error) {
 		c.finished(o.path)
 	}
 	if o.opaque {
-		if err := c.fs.expandOpaque(c.ctx, p, o); err != nil {
+		if err := c.expandOpaque(p, o); err != nil {
 			return nil, err
 		}
 	}
@@ -184,6 +206,9 @@ func (c *commit) ensureDir(p *place, o *object) (*place, error) {
 		var err error
 		if o, err = c.fs.look(p, o.name); err != nil {
 			return nil, err
+		}
+		if o.renamed || o.opaque || !o.attr.IsDir() {
+			return nil, errMeanwhile // another one, whose lower part is elsewhere
 		}
 	}
 	if o.low.isDir() {
@@ -197,7 +222,7 @@ func (c *commit) ensureDir(p *place, o *object) (*place, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !o.low.isDir() || !o.attr.IsDir() {
+	if !o.low.isDir() || !o.attr.IsDir() || o.renamed || o.opaque {
 		return nil, errMeanwhile
 	}
 	return p.enter(o), nil
@@ -216,6 +241,9 @@ func (c *commit) makeDir(p *place, o *object) error {
 	} else if err != nil {
 		return err
 	}
+	if err := c.fs.inPlace(p); err != nil {
+		return err
+	}
 	err = location{p.lowers[0].at, o.name}.use(func(fd int, name string) error {
 		return c.fs.alter(c.ctx, p.path, name, func() error {
 			if !o.low.exists() {
@@ -232,7 +260,11 @@ func (c *commit) makeDir(p *place, o *object) error {
 			if err := at.Mkdir(fd, t, 0o700); err != nil {
 				return err
 			}
-			return c.swapIn(p, o, fd, t)
+			err = c.swapIn(p, o, fd, t)
+			if err != nil {
+				at.Unlink(fd, t, unix.AT_REMOVEDIR) // where it is still the new one
+			}
+			return err
 		})
 	})
 	if err != nil {
@@ -327,6 +359,10 @@ func (c *commit) deleteIn(p *place, whites []*object) error {
 		if err != nil {
 			break
 		}
+		if !o.white {
+			c.left(o.path, errMeanwhile)
+			continue
+		}
 		if o.low.exists() {
 			err = c.removeLower(o.origin, &o.low)
 			if errors.Is(err, errMeanwhile) || vanished(err) {
@@ -399,7 +435,7 @@ func (c *commit) removeBelow(origin string, low *cover) error {
 // if they are chosen, and removes that if nothing is left in it.
 func (c *commit) finishDir(p *place, o *object) error {
 	o, err := c.fs.look(p, o.name) // what was done in it changed its times
-	if err != nil || !o.attr.IsDir() || !o.low.isDir() {
+	if err != nil || !o.attr.IsDir() || !o.low.isDir() || o.renamed || o.opaque {
 		if vanished(err) {
 			err = nil
 		}
@@ -416,10 +452,6 @@ func (c *commit) finishDir(p *place, o *object) error {
 	}
 	if diff != 0 {
 		if err := c.setAttrs(o, diff); err != nil {
-			return err
-		}
-		c.step("attributes")
-		if err := c.settled(o.path, o.low.location()); err != nil {
 			return err
 		}
 	}

@@ -74,7 +74,7 @@ type FS struct {
 
 	host    hostWatch
 	renames sync.Mutex    // held by every rename of a directory
-	renamed atomic.Uint64 // counts renames of directories
+	renamed atomic.Uint64 // counts renames of directories; grows under renames
 
 	changing sync.Mutex // held by a commit or discard; before every other lock
 	moves    moves
@@ -121,6 +121,10 @@ func Open(ctx context.Context, opt Options) (_ *FS, err error) {
 	}
 	if err := fs.openWork(); err != nil {
 		return nil, err
+	}
+	fs.devs.init(fs.ly.upper.Ident().Dev)
+	for _, l := range fs.ly.lowers {
+		fs.devs.id(l.at.Ident().Dev)
 	}
 	if err := fs.openState(); err != nil {
 		return nil, err
@@ -273,9 +277,7 @@ func (fs *FS) openRoot() error {
 	}
 	defer fs.ly.upper.Release()
 	up := fs.ly.upper.Ident()
-	fs.devs.init(up.Dev)
 	for _, l := range fs.ly.lowers {
-		fs.devs.id(l.at.Ident().Dev)
 		fd, err := l.at.Acquire()
 		if err != nil {
 			return err

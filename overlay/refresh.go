@@ -66,6 +66,7 @@ func (fs *FS) refreshDir(ctx context.Context, n *node, told *[]func()) error {
 			return err
 		}
 	}
+	lockDirs(n)() // behind the lookups that are under way: what they saw becomes known
 	n.d.kmu.Lock()
 	kids := make(map[string]*node, len(n.d.kids))
 	for name, c := range n.d.kids {

@@ -110,10 +110,10 @@ func (r *renaming) try(ctx context.Context, flags vfs.RenameFlags) (again bool, 
 	}
 	fs.step("rename.found")
 	if err := r.check(); err != nil {
-		return false, err
+		return r.failed(err)
 	}
 	if err := r.copyUp(ctx); err != nil {
-		return r.changed(), err
+		return r.failed(err)
 	}
 	if r.x.isDir() || r.y != nil && r.y.isDir() {
 		fs.renames.Lock()
@@ -162,7 +162,8 @@ func (r *renaming) check() error {
 	if err := r.checkLoop(); err != nil {
 		return err
 	}
-	if err := r.checkMounts(); err != nil {
+	// A directory above may be on its way, or go, until it counts.
+	if err := r.checkMounts(); err != nil && !vanished(err) {
 		return err
 	}
 	if r.y == nil || r.exchange {
@@ -185,12 +186,16 @@ func (r *renaming) check() error {
 	return err
 }
 
-// changed tells whether the names stand for something else by now, which may be
-// why a copy-up failed.
-func (r *renaming) changed() bool {
+// failed returns what to make of an error from before the locks were held: again
+// if the names stand for something else by now, which may be why, or ENOENT if a
+// directory is gone.
+func (r *renaming) failed(err error) (again bool, _ error) {
 	defer lockDirs(r.from, r.to)()
-	changed, err := r.changedLocked()
-	return changed && err == nil
+	changed, now := r.changedLocked()
+	if now != nil {
+		err = now
+	}
+	return changed && now == nil, err
 }
 
 func (r *renaming) changedLocked() (bool, error) {
