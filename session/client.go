@@ -16,10 +16,11 @@ import (
 	"github.com/astridfs/astridfs/session/wire"
 )
 
-// answerTime is how long an owner may take to greet, and cancelTime how long to
-// stop after it was told to.
+// answerTime is how long an owner may take to greet, which it does at once unless
+// hundreds of capsules begin together on a slow machine, and cancelTime how long
+// to stop after it was told to.
 const (
-	answerTime = 3 * time.Second
+	answerTime = 10 * time.Second
 	cancelTime = 10 * time.Second
 )
 
