@@ -33,6 +33,10 @@ func TestNoRaceReveals(t *testing.T) {
 	ruleSets := []string{
 		"secret*\n", "secret\nsecretdir/\n", "**/secret*\n", "/**/secret*\n", "secret*\n/a/other\n/c/**/y\n", "sec*t\n**/secretdir/**\n!secretly\nsecretdir\n",
 	}
+	rounds := 600
+	if raceEnabled {
+		rounds = 200
+	}
 	each(t, tree, boundary.Options{Revalidate: time.Millisecond}, func(v *view) {
 		rec := newRecorder()
 		defer v.fs.Watch(rec)()
@@ -54,7 +58,7 @@ func TestNoRaceReveals(t *testing.T) {
 		for g := range 4 {
 			guests.Go(func() {
 				rnd := rand.New(rand.NewPCG(uint64(g), 7))
-				for range 600 {
+				for range rounds {
 					v.guest(rnd, &done)
 				}
 			})
