@@ -1,5 +1,0 @@
-//go:build !race
-
-package boundary_test
-
-const raceEnabled = false
