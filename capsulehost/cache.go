@@ -32,25 +32,36 @@ type compiler struct {
 
 // CompileModule implements wazero.Runtime. Its errors are of the module.
 func (c *compiler) CompileModule(ctx context.Context, wasm []byte) (wazero.CompiledModule, error) {
-	m, err := c.Runtime.CompileModule(ctx, wasm)
+	m, err := compile(ctx, c.Runtime, wasm)
 	if err == nil || c.dir == "" || ctx.Err() != nil {
 		return m, err
 	}
 	failed := err
-	if m, err = c.Runtime.CompileModule(ctx, wasm); err == nil { // it was compiled, and not stored
+	if m, err = compile(ctx, c.Runtime, wasm); err == nil { // it was compiled, and not stored
 		c.log.Warn("a compiled capsule could not be stored", "error", failed)
 		return m, nil
 	}
 	plain := wazero.NewRuntimeWithConfig(ctx, c.cfg)
 	defer plain.Close(ctx)
-	if _, err := plain.CompileModule(ctx, wasm); err != nil {
+	if _, err := compile(ctx, plain, wasm); err != nil {
 		return nil, err
 	}
 	c.log.Warn("the compiled capsules are thrown away, for one of them is damaged", "error", failed)
 	if err := prune(c.dir, time.Now(), 0, -1); err != nil {
 		c.log.Warn("pruning the compiled capsules failed", "dir", c.dir, "error", err)
 	}
-	return c.Runtime.CompileModule(ctx, wasm)
+	return compile(ctx, c.Runtime, wasm)
+}
+
+// compile has rt compile a module. A panic of its validation is an error of the
+// module, as is everything that it finds wrong.
+func compile(ctx context.Context, rt wazero.Runtime, wasm []byte) (m wazero.CompiledModule, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the compiler gives up: %v", p)
+		}
+	}()
+	return rt.CompileModule(ctx, wasm)
 }
 
 // private answers an error unless the directory is this user's and nobody else

@@ -96,7 +96,7 @@ func goodNames(r *reader) bool {
 
 func globals(r *reader) {
 	for range r.count() {
-		valueType(r)
+		r.valueType()
 		r.byte() // mutability
 		if constExpr(r); r.fail != nil {
 			return
@@ -122,7 +122,7 @@ func elementSegments(r *reader, limit uint64) error {
 		case flags&4 == 0:
 			r.byte() // the kind of the elements
 		default:
-			valueType(r)
+			r.valueType()
 		}
 		n := r.count()
 		if sum += uint64(n); sum > limit {
@@ -151,7 +151,7 @@ func functions(r *reader) error {
 		var sum uint64
 		for range body.count() {
 			sum += uint64(body.u32())
-			valueType(body)
+			body.valueType()
 			if body.fail != nil {
 				break
 			}
@@ -168,13 +168,6 @@ func functions(r *reader) error {
 		left -= sum
 	}
 	return nil
-}
-
-func valueType(r *reader) {
-	if t := r.byte(); t == 0x63 || t == 0x64 { // (ref null? ht)
-		for r.byte()&0x80 != 0 && r.fail == nil {
-		}
-	}
 }
 
 func dataSegments(r *reader) {

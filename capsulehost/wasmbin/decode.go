@@ -105,7 +105,11 @@ func (d *decoder) section(id byte, r *reader) {
 		}
 	case secFunction:
 		for range r.count() {
-			d.funcs = append(d.funcs, r.u32())
+			t := r.u32()
+			if d.funcType(r, t); r.fail != nil {
+				return
+			}
+			d.funcs = append(d.funcs, t)
 		}
 	case secMemory:
 		for range r.count() {
@@ -125,7 +129,7 @@ func (d *decoder) section(id byte, r *reader) {
 }
 
 func funcType(r *reader) FuncType {
-	if r.fail == nil && r.byte() != 0x60 {
+	if r.fail == nil && r.byte() != 0x60 && r.fail == nil {
 		r.pos--
 		r.errorf("a type is no function type")
 	}
@@ -139,7 +143,7 @@ func valueTypes(r *reader) []ValueType {
 	}
 	types := make([]ValueType, 0, n)
 	for range n {
-		types = append(types, ValueType(r.byte()))
+		types = append(types, r.valueType())
 	}
 	return types
 }
@@ -174,13 +178,13 @@ func (d *decoder) imports(r *reader) {
 		im.Type = d.funcType(r, t)
 		d.funcs = append(d.funcs, t)
 	case Table:
-		r.byte()
+		r.valueType()
 		limits(r)
 	case Memory:
 		im.Memory = limits(r)
 	case Global:
-		r.byte()
-		r.byte()
+		r.valueType()
+		r.byte() // mutability
 	case Tag:
 		r.byte()
 		r.u32()

@@ -166,22 +166,12 @@ func (r *reader) memArg() {
 
 // blockType reads the type of a block: nothing, a value type or a number.
 func (r *reader) blockType() {
-	if r.left() > 0 && isRefType(r.b[r.pos]) {
+	if r.left() > 0 && r.b[r.pos]&0xc0 == 0x40 && r.b[r.pos] != 0x40 { // a negative number of one byte
 		r.valueType()
 		return
 	}
 	r.leb()
 }
-
-func (r *reader) valueType() {
-	if isRefType(r.byte()) {
-		r.leb()
-	}
-}
-
-// isRefType tells whether a value type's first byte is followed by what it
-// refers to.
-func isRefType(b byte) bool { return b == 0x63 || b == 0x64 }
 
 // leb passes over a number of at most 64 bits, signed or not.
 func (r *reader) leb() {

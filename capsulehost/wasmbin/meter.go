@@ -236,7 +236,7 @@ func (m *meter) body(r *reader) []byte {
 // arity returns how many values a block with this type takes and leaves.
 func (m *meter) arity(blockType []byte) int {
 	r := reader{b: blockType}
-	if r.left() == 0 || r.b[0]&0x80 == 0 && r.b[0]&0x40 != 0 || isRefType(r.b[0]) {
+	if r.left() == 0 || r.b[0]&0x80 == 0 && r.b[0]&0x40 != 0 {
 		return 1 // none, or a value of this type
 	}
 	i := r.u32()

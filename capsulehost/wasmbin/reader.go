@@ -83,6 +83,27 @@ func (r *reader) count() int {
 	return int(n)
 }
 
+// valueType reads a value type. Typed references, whose bytes tell what they
+// refer to, are a proposal that the runtime has not switched on and reads
+// nevertheless: they are refused.
+func (r *reader) valueType() ValueType {
+	t := ValueType(r.byte())
+	switch t {
+	case I32, I64, F32, F64, V128, FuncRef, ExternRef, ExnRef:
+		return t
+	}
+	if r.fail != nil {
+		return 0
+	}
+	r.pos--
+	if t == 0x63 || t == 0x64 {
+		r.errorf("a typed reference, which this host does not take")
+	} else {
+		r.errorf("there is no value type %#x", byte(t))
+	}
+	return 0
+}
+
 func (r *reader) bytes(n int) []byte {
 	if n < 0 || n > r.left() {
 		r.errorf("%d bytes are announced and %d are there", n, r.left())

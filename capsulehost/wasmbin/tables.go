@@ -12,7 +12,7 @@ func (e *LimitError) Error() string { return "the capsule asks for too much: " +
 
 // table is one table of a module.
 type table struct {
-	element   byte
+	element   ValueType
 	flags     byte
 	min, size uint64 // size is its bound, if it has one
 }
@@ -20,7 +20,8 @@ type table struct {
 // CapTables bounds what the tables of a module can grow to, which the runtime
 // does not: it returns the binary with each table's maximum set to at most
 // elements, or b itself if there is nothing to change. The module must have
-// passed Decode. A module whose tables begin with more than elements, all
+// passed Decode. A module with another section of tables than WebAssembly 2.0
+// knows is a *FormatError; one whose tables begin with more than elements, all
 // together, or that has more than maxTables, is a *LimitError.
 func CapTables(b []byte, elements uint64, maxTables int) ([]byte, error) {
 	r := &reader{b: b, pos: 8}
@@ -45,8 +46,8 @@ func CapTables(b []byte, elements uint64, maxTables int) ([]byte, error) {
 	return b, nil
 }
 
-// capTables reads a table section. A section of another form than WebAssembly
-// 2.0 knows is not changed: the compiler refuses it.
+// capTables reads a table section. One of another form than WebAssembly 2.0 knows
+// is refused, though the compiler might take it: what is not read is not bounded.
 func capTables(s *reader, elements uint64, maxTables int) (tables []table, changed bool, _ error) {
 	var sum uint64
 	n := s.count()
@@ -54,9 +55,10 @@ func capTables(s *reader, elements uint64, maxTables int) (tables []table, chang
 		return nil, false, &LimitError{fmt.Sprintf("%d tables, and it may have %d", n, maxTables)}
 	}
 	for range n {
-		t := table{element: s.byte(), flags: s.byte()}
+		t := table{element: s.valueType(), flags: s.byte()}
 		if t.flags > 1 {
-			return nil, false, nil
+			s.pos--
+			s.errorf("limits of a table with the flags %#x", t.flags)
 		}
 		t.min = s.varint(32)
 		if t.flags == 1 {
@@ -68,8 +70,11 @@ func capTables(s *reader, elements uint64, maxTables int) (tables []table, chang
 		}
 		tables = append(tables, t)
 	}
-	if s.fail != nil || s.left() > 0 {
-		return nil, false, nil
+	if s.fail == nil && s.left() > 0 {
+		s.errorf("the tables are shorter than their section")
+	}
+	if s.fail != nil {
+		return nil, false, s.fail
 	}
 	if sum > elements {
 		return nil, false, &LimitError{fmt.Sprintf("tables of %d elements, and they may have %d", sum, elements)}
@@ -80,7 +85,7 @@ func capTables(s *reader, elements uint64, maxTables int) (tables []table, chang
 func tableSection(tables []table) []byte {
 	b := binary.AppendUvarint(nil, uint64(len(tables)))
 	for _, t := range tables {
-		b = append(b, t.element, t.flags)
+		b = append(b, byte(t.element), t.flags)
 		b = binary.AppendUvarint(b, t.min)
 		b = binary.AppendUvarint(b, t.size)
 	}

@@ -33,13 +33,18 @@ func TestCapTables(t *testing.T) {
 		tables  string
 		changed bool
 		limit   bool
+		format  string
 	}{
-		{"\x01\x70\x00\x02", true, false},
-		{"\x01\x70\x01\x02\xff\xff\xff\xff\x0f", true, false},
-		{"\x01\x70\x01\x02\x0a", false, false},
-		{"\x02\x70\x00\x02\x70\x01\x02\x0a", true, false},
-		{"\x01\x70\x00\x80\x80\x04", false, true},
-		{"\x04\x70\x00\x01\x70\x00\x01\x70\x00\x01\x70\x00\x01", false, true},
+		{"\x01\x70\x00\x02", true, false, ""},
+		{"\x01\x70\x01\x02\xff\xff\xff\xff\x0f", true, false, ""},
+		{"\x01\x70\x01\x02\x0a", false, false, ""},
+		{"\x02\x70\x00\x02\x70\x01\x02\x0a", true, false, ""},
+		{"\x01\x70\x00\x80\x80\x04", false, true, ""},
+		{"\x04\x70\x00\x01\x70\x00\x01\x70\x00\x01\x70\x00\x01", false, true, ""},
+		{"\x01\x63\x70\x00\x02", false, false, "a typed reference"},
+		{"\x01\x40\x00\x70\x00\x02\xd0\x70\x0b", false, false, "no value type 0x40"}, // with an initial value
+		{"\x01\x70\x02\x02", false, false, "flags 0x2"},
+		{"\x01\x70\x00\x02\x70", false, false, "shorter than their section"},
 	} {
 		wasm := growing(c.tables)
 		if _, err := wasmbin.Decode(wasm); err != nil {
@@ -47,6 +52,9 @@ func TestCapTables(t *testing.T) {
 		}
 		out, err := wasmbin.CapTables(wasm, 100, 3)
 		if _, ok := errors.AsType[*wasmbin.LimitError](err); ok != c.limit {
+			t.Errorf("%q: %v", c.tables, err)
+		}
+		if format, ok := errors.AsType[*wasmbin.FormatError](err); ok != (c.format != "") || ok && !strings.Contains(format.What, c.format) {
 			t.Errorf("%q: %v", c.tables, err)
 		}
 		if err != nil {
@@ -102,18 +110,23 @@ func TestDecode(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"":                                        "begin",
-		"\x00asm\x02\x00\x00\x00":                 "version",
-		"\x00asm\x0d\x00\x01\x00":                 "component",
-		header + "\x0e\x00":                       "no section 14",
-		header + "\x01\x02\x01\x5f":               "no function type",
-		header + "\x01\x05\xff\xff\xff\xff\x7f":   "more than 32 bits",
-		header + "\x01\x05\xff\xff\xff\xff\x0f":   "elements in",
-		header + "\x02\x05\x01\x01\xff\x01a":      "not UTF-8",
-		header + "\x02\x07\x01\x01a\x01b\x00\x00": "no type 0",
-		header + "\x02\x06\x01\x01a\x01b\x09":     "unknown kind",
-		header + "\x07\x05\x01\x01f\x00\x07":      "no function 7",
-		header + "\x05\x04\x01\x00\x01\x00":       "longer than what it holds",
+		"":                                                      "begin",
+		"\x00asm\x02\x00\x00\x00":                               "version",
+		"\x00asm\x0d\x00\x01\x00":                               "component",
+		header + "\x0e\x00":                                     "no section 14",
+		header + "\x01\x02\x01\x5f":                             "no function type",
+		header + "\x01\x05\xff\xff\xff\xff\x7f":                 "more than 32 bits",
+		header + "\x01\x05\xff\xff\xff\xff\x0f":                 "elements in",
+		header + "\x02\x05\x01\x01\xff\x01a":                    "not UTF-8",
+		header + "\x02\x07\x01\x01a\x01b\x00\x00":               "no type 0",
+		header + "\x01\x04\x01\x60\x00\x00\x03\x03\x02\x00\x01": "at byte 0x13: there is no type 1",
+		header + "\x02\x06\x01\x01a\x01b\x09":                   "unknown kind",
+		header + "\x07\x05\x01\x01f\x00\x07":                    "no function 7",
+		header + "\x05\x04\x01\x00\x01\x00":                     "longer than what it holds",
+		header + "\x01\x07\x01\x60\x01\x63\x70\x00\x00":         "at byte 0xd: a typed reference",
+		header + "\x02\x0a\x01\x01a\x01b\x01\x63\x00\x00\x02":   "a typed reference",
+		header + "\x02\x09\x01\x01a\x01b\x03\x64\x70\x00":       "a typed reference",
+		header + "\x02\x08\x01\x01a\x01b\x03\x40\x00":           "no value type 0x40",
 	} {
 		if _, err := wasmbin.Decode([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
