@@ -16,9 +16,10 @@
 //
 // A record that must be durable (a denial) is on stable storage before [Log.Append]
 // returns; several waiting ones share one sync. The others are written in groups
-// shortly after. With each sync the file is looked at: one that was taken away or
-// cut meanwhile is a failure to write like any other. When writing fails, every later Append answers the error, so
-// that nothing goes on unrecorded.
+// shortly after, and synced with the next checkpoint. With each sync the file is
+// looked at: one that was taken away or cut meanwhile is a failure to write like
+// any other. When writing fails, every later Append answers the error, so that
+// nothing goes on unrecorded; for want of room, only until there is some again.
 //
 // A crash can leave a torn last line, which the next [Open] cuts off and which
 // Verify reports as such; any other damage is an error.

@@ -31,7 +31,7 @@ func Tail(ctx context.Context, dir string, filter Filter, n int) (list []Record,
 			if n == 0 || !filter.Match(&r) {
 				return nil
 			}
-			if own = append(own, r); len(own) >= 2*n {
+			if own = append(own, r); len(own)/2 >= n {
 				own = append(own[:0], own[len(own)-n:]...)
 			}
 			return nil

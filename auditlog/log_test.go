@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -266,6 +267,20 @@ func TestDurableIsOnDisk(t *testing.T) {
 	}
 }
 
+// flushed opens a log, all of which is on the disk.
+func flushed(t *testing.T) (dir string, l *Log) {
+	t.Helper()
+	dir = t.TempDir()
+	l, err := Open(dir, Options{Session: "s"})
+	if err == nil {
+		err = l.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir, l
+}
+
 // use has the log write to another file than its own, and returns what it wrote to.
 func (l *Log) use(f *os.File) *os.File {
 	l.mu.Lock() // the writer waits for records and does not touch its file
@@ -278,14 +293,7 @@ func (l *Log) use(f *os.File) *os.File {
 // TestRoomAgain: a log for which there was no room goes on as soon as there is,
 // with what was accepted before and without what was not.
 func TestRoomAgain(t *testing.T) {
-	dir := t.TempDir()
-	l, err := Open(dir, Options{Session: "s"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	dir, l := flushed(t)
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -327,17 +335,72 @@ func TestRoomAgain(t *testing.T) {
 	}
 }
 
-// TestUnwritableLogStopsEverything: while a record cannot be written, nothing
-// is accepted.
-func TestUnwritableLogStopsEverything(t *testing.T) {
+// TestNoRoomForCheckpoint has room end between what a checkpoint was due for and
+// the checkpoint, which has its number by then: no number is missing afterwards.
+func TestNoRoomForCheckpoint(t *testing.T) {
 	dir := t.TempDir()
-	l, err := Open(dir, Options{Session: "s"})
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	var l *Log
+	var own *os.File
+	var asked atomic.Int32 // of the clock, since meanwhile is set
+	var meanwhile atomic.Pointer[func()]
+	now := func() time.Time {
+		do := meanwhile.Load()
+		if do == nil {
+			return time.Unix(1, 0)
+		}
+		if asked.Add(1) == 2 { // first for the record's time, then by the writer
+			(*do)()
+		}
+		return time.Unix(1000, 0)
+	}
+	if l, err = Open(dir, Options{Session: "s", Now: now}); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Flush(); err != nil {
 		t.Fatal(err)
 	}
+	add := func(what string) error {
+		return l.Append(Record{Op: "open", Path: "workspace://" + what, Outcome: Allowed}, false)
+	}
+	late := make(chan error, 1)
+	do := func() {
+		late <- add("late")
+		own = l.use(full)
+	}
+	meanwhile.Store(&do)
+	if err := errors.Join(add("early"), <-late); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Flush(); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("Flush on a full disk: %v", err)
+	}
+	l.use(own)
+	if err := l.Err(); err != nil {
+		t.Errorf("Err when there is room again: %v", err)
+	}
+	if err := errors.Join(add("last"), l.Close()); err != nil {
+		t.Error(err)
+	}
+	if rep, err := Verify(t.Context(), dir, l.PublicKey()); err != nil || rep.Torn != 0 {
+		t.Errorf("%+v, %v", rep, err)
+	}
+	_, lines := content(t, dir)
+	for _, what := range []string{"early", "late", "last"} {
+		if n := strings.Count(string(bytes.Join(lines, nil)), "//"+what); n != 1 {
+			t.Errorf("%s is recorded %d times", what, n)
+		}
+	}
+}
+
+// TestUnwritableLogStopsEverything: while a record cannot be written, nothing
+// is accepted.
+func TestUnwritableLogStopsEverything(t *testing.T) {
+	_, l := flushed(t)
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -391,6 +454,20 @@ func TestTamperedWhileOpen(t *testing.T) {
 				t.Errorf("the next one: %v", err)
 			}
 			if err := l.Close(); !errors.As(err, &broken) {
+				t.Errorf("closing it: %v", err)
+			}
+		})
+		// Where nothing is refused, the next checkpoint notices it.
+		t.Run(name+", at a checkpoint", func(t *testing.T) {
+			dir, l := flushed(t)
+			if err := c.tamper(filepath.Join(dir, fileName(1))); err != nil {
+				t.Fatal(err)
+			}
+			var broken *BrokenError
+			if err := l.Append(Record{Op: "open", Outcome: Allowed}, false); err != nil {
+				t.Error(err)
+			}
+			if err := l.Close(); !errors.As(err, &broken) || broken.Kind != c.kind {
 				t.Errorf("closing it: %v", err)
 			}
 		})

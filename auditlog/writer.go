@@ -169,17 +169,22 @@ func (l *Log) checkpoint() error {
 	seq := l.nextSeq
 	l.nextSeq++
 	l.mu.Unlock()
-	if err := l.writeBatch(batch); err != nil {
+	err := l.writeBatch(batch)
+	if err != nil && !noRoom(err) {
 		return err
 	}
+	// Also without room: its number is taken, so that it waits with the others.
 	r := Record{Seq: seq, Time: l.opt.Now(), Session: l.opt.Session, Op: OpCheckpoint, Actor: self(), Outcome: Allowed, Prev: l.prev,
 		Signature: hex.EncodeToString(ed25519.Sign(l.key, checkpointMessage(l.prev)))}
 	l.buf, l.prev = r.appendLine(l.buf)
 	l.last = seq
-	if err := l.flush(); err != nil {
+	if err == nil {
+		err = l.flush()
+	}
+	if err != nil {
 		return err
 	}
-	if err := l.file.Sync(); err != nil {
+	if err := l.sync(); err != nil {
 		return err
 	}
 	l.head = &head{Seq: seq, Hash: l.prev}
