@@ -52,7 +52,7 @@ func (p *place) saw(e *vfs.Entry, name string, c class) {
 		p.rules.note(p.dir, e.Node, name)
 	}
 	if c == ordinary && name != ignore.FileName {
-		p.rules.verify(e.Node)
+		p.rules.nodes.add(e.Node)
 	}
 }
 
@@ -107,7 +107,7 @@ func (f *FS) examine(ctx context.Context, node vfs.NodeID) (class, error) {
 			continue
 		}
 		if err == nil && c == ordinary {
-			r.verify(node)
+			r.nodes.add(node)
 		}
 		return c, err
 	}

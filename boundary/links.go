@@ -96,7 +96,7 @@ func (f *FS) findLinks(ctx context.Context, r *rules, a *vfs.Attr) (*links, erro
 	if old != nil {
 		for ino := range l.inos {
 			if old.inos[ino] == ordinary {
-				r.forgetNodes() // one of them may be this file
+				r.nodes.next() // one of them may be this file
 				break
 			}
 		}

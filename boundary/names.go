@@ -83,7 +83,7 @@ func (f *FS) Tmpfile(ctx context.Context, parent vfs.NodeID, flags int, mode uin
 	}
 	e, h, err := f.FS.Tmpfile(ctx, parent, flags, mode)
 	if err == nil {
-		r.verify(e.Node)
+		r.nodes.add(e.Node)
 	}
 	return e, h, err
 }

@@ -16,12 +16,9 @@ import (
 	"github.com/astridfs/astridfs/vfs"
 )
 
-// Sizes of the tables of rules, powers of two. A node that another displaced is
-// examined anew.
-const (
-	dirSlots  = 1 << 12
-	nodeSlots = 1 << 16
-)
+// dirSlots is the size of the table of directories, a power of two. One that
+// another displaced is examined anew.
+const dirSlots = 1 << 12
 
 // rules is what is known while no ignore file changes. When one does, a new
 // value takes its place, with nothing known yet.
@@ -29,9 +26,9 @@ type rules struct {
 	started vfs.Timespec // by the host's clock, less settle
 
 	dirs  [dirSlots]atomic.Pointer[dirState]
-	nodes [nodeSlots]atomic.Uint64 // visible nodes that are no ignore files
-	since atomic.Int64             // now when nodes was empty
-	known atomic.Int64             // the number of files
+	nodes nodeSet      // visible nodes that are no ignore files
+	since atomic.Int64 // now when nodes was empty
+	known atomic.Int64 // the number of files
 
 	links linkIndex
 
@@ -145,29 +142,21 @@ func (r *rules) note(parent *dirState, node vfs.NodeID, name string) {
 
 // verified tells whether node was found visible, and no ignore file, of late.
 func (f *FS) verified(r *rules, node vfs.NodeID) bool {
-	if r.nodes[node%nodeSlots].Load() != uint64(node) {
+	since := r.since.Load() // before has: what it tells of is younger
+	if !r.nodes.has(node) {
 		return false
 	}
-	now, since := f.now(), r.since.Load()
+	now := f.now()
 	if f.isFresh(since, now) {
 		return true
 	}
 	if f.deny == nil && r.known.Load() == 0 && since >= f.expired.Load() {
 		return true // there is nothing to hide it; what is new is found by its directory
 	}
-	if r.since.CompareAndSwap(since, now) {
-		r.forgetNodes()
-	}
+	r.nodes.next()
+	r.since.CompareAndSwap(since, now)
 	return false
 }
-
-func (r *rules) forgetNodes() {
-	for i := range r.nodes {
-		r.nodes[i].Store(0)
-	}
-}
-
-func (r *rules) verify(node vfs.NodeID) { r.nodes[node%nodeSlots].Store(uint64(node)) }
 
 // Answers of locate beside errnos.
 var (
