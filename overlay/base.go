@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -33,9 +32,8 @@ const (
 // Only the bottom layer is recorded: it is the one that others change and a
 // commit writes to. Its methods may be called concurrently.
 type baseLog struct {
-	bottom int           // index of the bottom layer
-	dev    uint64        // of its root
-	firsts atomic.Uint64 // calls of record
+	bottom int    // index of the bottom layer
+	dev    uint64 // of its root
 
 	mu       sync.Mutex // guards the rest, held for one write
 	fd       int
@@ -89,7 +87,7 @@ func (l *baseLog) recover(stateDir int) error {
 			live[maphash.String(seed, r.path)] = struct{}{}
 		case baseClear:
 			delete(live, maphash.String(seed, r.path))
-		case baseMoving, baseTemp, baseDrop:
+		case baseMoving, baseTemp, baseDrop, baseTouching:
 			l.todo = append(l.todo, *r)
 		case baseMove:
 			l.moved(r)
@@ -138,7 +136,7 @@ func (l *baseLog) compact(stateDir int) error {
 	}
 	fresh := &baseLog{fd: fd}
 	buf := []byte(baseMagic)
-	err = tree.each("", func(path string, p *fingerprint) error {
+	err = tree.each(func(path string, p *fingerprint) error {
 		buf = appendBase(buf, &baseRecord{kind: baseFirst, path: path, print: *p})
 		if len(buf) < 64<<10 {
 			return nil
@@ -241,7 +239,6 @@ func (l *baseLog) record(layer int, path string, attr vfs.Attr, id at.Ident) err
 	if layer != l.bottom {
 		return nil
 	}
-	defer l.firsts.Add(1) // once it is there
 	return l.append(baseRecord{kind: baseFirst, path: path, print: l.printOf(&attr, id)})
 }
 

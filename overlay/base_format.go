@@ -21,6 +21,7 @@ import (
 //	baseFirst, baseSet, baseDrop:
 //	                    mode u32, uid u32, gid u32, size u64,
 //	                    mtime s64 u32, ctime s64 u32, ino u64, dev u64, path
+//	baseTouching, baseTouched: the same twice, without a path
 //	baseClear, baseClearTree: path
 //	baseMove, baseTemp: length of the first path u32, from, to
 //	baseMoving: ino u64, dev u64, and the same
@@ -32,7 +33,7 @@ import (
 const (
 	baseMagic      = "astridfs base 1\n"
 	baseHeaderLen  = 12
-	baseFixedLen   = 1 + 4*3 + 8 + 12*2 + 8*2
+	basePrintLen   = 4*3 + 8 + 12*2 + 8*2
 	baseMaxPath    = 1 << 20 // bytes
 	baseMaxPayload = 3 << 20
 )
@@ -52,6 +53,12 @@ const (
 	baseTemp   // to in the directory path is a temporary object
 	baseDone
 	baseDrop // path leaves the upper layer, where it is what print says
+
+	// What it does to a file of the workspace that other names stay of, whatever
+	// paths these are: each that is recorded as print is as now. Before, it says
+	// what it is about to make of the file, apart from the change time.
+	baseTouching
+	baseTouched
 )
 
 type baseKind uint8
@@ -70,7 +77,8 @@ type baseRecord struct {
 	kind  baseKind
 	path  string
 	to    string      // of baseMove, baseMoving, baseTemp
-	print fingerprint // of baseFirst, baseSet and baseDrop; of baseMoving ino and dev
+	print fingerprint // of baseFirst, baseSet, baseDrop, baseTouching and baseTouched; of baseMoving ino and dev
+	now   fingerprint // of baseTouching and baseTouched
 }
 
 var (
@@ -87,18 +95,9 @@ func appendBase(b []byte, r *baseRecord) []byte {
 	le := binary.LittleEndian
 	switch r.kind {
 	case baseFirst, baseSet, baseDrop:
-		p := &r.print
-		b = le.AppendUint32(b, p.mode)
-		b = le.AppendUint32(b, p.uid)
-		b = le.AppendUint32(b, p.gid)
-		b = le.AppendUint64(b, uint64(p.size))
-		for _, t := range [...]vfs.Timespec{p.mtime, p.ctime} {
-			b = le.AppendUint64(b, uint64(t.Sec))
-			b = le.AppendUint32(b, t.Nsec)
-		}
-		b = le.AppendUint64(b, p.ino)
-		b = le.AppendUint64(b, p.dev)
-		b = append(b, r.path...)
+		b = append(r.print.encode(b), r.path...)
+	case baseTouching, baseTouched:
+		b = r.now.encode(r.print.encode(b))
 	case baseMove, baseMoving, baseTemp:
 		if r.kind == baseMoving {
 			b = le.AppendUint64(b, r.print.ino)
@@ -115,6 +114,31 @@ func appendBase(b []byte, r *baseRecord) []byte {
 	le.PutUint32(head[4:], crc32.Checksum(head[:4], crcTable))
 	le.PutUint32(head[8:], crc32.Checksum(payload, crcTable))
 	return b
+}
+
+// encode appends the fields of p to b.
+func (p *fingerprint) encode(b []byte) []byte {
+	le := binary.LittleEndian
+	b = le.AppendUint32(b, p.mode)
+	b = le.AppendUint32(b, p.uid)
+	b = le.AppendUint32(b, p.gid)
+	b = le.AppendUint64(b, uint64(p.size))
+	for _, t := range [...]vfs.Timespec{p.mtime, p.ctime} {
+		b = le.AppendUint64(b, uint64(t.Sec))
+		b = le.AppendUint32(b, t.Nsec)
+	}
+	b = le.AppendUint64(b, p.ino)
+	return le.AppendUint64(b, p.dev)
+}
+
+// decode reads the basePrintLen bytes that encode makes.
+func (p *fingerprint) decode(b []byte) {
+	le := binary.LittleEndian
+	p.mode, p.uid, p.gid = le.Uint32(b), le.Uint32(b[4:]), le.Uint32(b[8:])
+	p.size = int64(le.Uint64(b[12:]))
+	p.mtime = vfs.Timespec{Sec: int64(le.Uint64(b[20:])), Nsec: le.Uint32(b[28:])}
+	p.ctime = vfs.Timespec{Sec: int64(le.Uint64(b[32:])), Nsec: le.Uint32(b[40:])}
+	p.ino, p.dev = le.Uint64(b[44:]), le.Uint64(b[52:])
 }
 
 // parseBase reads the record at the head of b, which reaches to the end of the
@@ -161,16 +185,17 @@ func (r *baseRecord) decode(b []byte) bool {
 	r.kind = baseKind(b[0])
 	switch r.kind {
 	case baseFirst, baseSet, baseDrop:
-		if len(b) < baseFixedLen {
+		if len(b) < 1+basePrintLen {
 			return false
 		}
-		p := &r.print
-		p.mode, p.uid, p.gid = le.Uint32(b[1:]), le.Uint32(b[5:]), le.Uint32(b[9:])
-		p.size = int64(le.Uint64(b[13:]))
-		p.mtime = vfs.Timespec{Sec: int64(le.Uint64(b[21:])), Nsec: le.Uint32(b[29:])}
-		p.ctime = vfs.Timespec{Sec: int64(le.Uint64(b[33:])), Nsec: le.Uint32(b[41:])}
-		p.ino, p.dev = le.Uint64(b[45:]), le.Uint64(b[53:])
-		r.path = string(b[baseFixedLen:])
+		r.print.decode(b[1:])
+		r.path = string(b[1+basePrintLen:])
+	case baseTouching, baseTouched:
+		if len(b) != 1+2*basePrintLen {
+			return false
+		}
+		r.print.decode(b[1:])
+		r.now.decode(b[1+basePrintLen:])
 	case baseClear, baseClearTree:
 		r.path = string(b[1:])
 	case baseMove, baseMoving, baseTemp:

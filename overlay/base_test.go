@@ -46,7 +46,7 @@ func baseMap(t *testing.T, l *baseLog) map[string]fingerprint {
 		t.Fatal(err)
 	}
 	out := map[string]fingerprint{}
-	if err := tree.each("", func(path string, p *fingerprint) error { out[path] = *p; return nil }); err != nil {
+	if err := tree.each(func(path string, p *fingerprint) error { out[path] = *p; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return out
@@ -246,6 +246,66 @@ func TestBaseConcurrent(t *testing.T) {
 	}
 }
 
+// TestBaseTouched: what is done to a file is one record for all its names, before
+// and after which they may be recorded, and moved.
+func TestBaseTouched(t *testing.T) {
+	l := openTestBase(t, t.TempDir())
+	print := func(size int64) fingerprint {
+		a := sizedAttr(size)
+		return l.printOf(&a, at.Ident{Dev: 7, Ino: 9})
+	}
+	touched := func(old, now int64) {
+		t.Helper()
+		if err := l.append(baseRecord{kind: baseTouched, print: print(old), now: print(now)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(want map[string]int64) {
+		t.Helper()
+		got := map[string]int64{}
+		for path, p := range baseMap(t, l) {
+			got[path] = p.size
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+	for path, size := range map[string]int64{"a": 1, "d/b": 1, "d/c": 1, "other": 5} {
+		l.mustRecord(t, path, size)
+	}
+	touched(1, 2)
+	check(map[string]int64{"a": 2, "d/b": 2, "d/c": 2, "other": 5})
+	l.mustRecord(t, "seen before", 1) // and told later
+	l.mustRecord(t, "seen after", 3)  // and told before
+	if err := l.move("d", "e"); err != nil {
+		t.Fatal(err)
+	}
+	touched(2, 3)
+	touched(7, 8) // nothing is known of it
+	check(map[string]int64{"a": 3, "e/b": 3, "e/c": 3, "seen before": 3, "seen after": 3, "other": 5})
+	if err := l.clear("a", false); err != nil {
+		t.Fatal(err)
+	}
+	a := sizedAttr(6)
+	if err := l.set("e/b", &a, at.Ident{Dev: 7, Ino: 9}); err != nil {
+		t.Fatal(err)
+	}
+	touched(3, 4)
+	want := map[string]int64{"e/b": 6, "e/c": 4, "seen before": 4, "seen after": 4, "other": 5}
+	check(want)
+	tree, err := l.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Who finds out in between finds the same.
+	tree.index()
+	for path, size := range want {
+		if p := tree.get(path); p == nil || p.size != size {
+			t.Errorf("%s: %+v", path, p)
+		}
+	}
+}
+
 // TestBaseFixture reads a log as version 1 wrote it: the format is a promise.
 func TestBaseFixture(t *testing.T) {
 	var b []byte
@@ -261,6 +321,8 @@ func TestBaseFixture(t *testing.T) {
 		{kind: baseTemp, path: "d", to: "t\n"},
 		{kind: baseDone},
 		{kind: baseDrop, path: "f", print: p},
+		{kind: baseTouching, print: p, now: fingerprint{mode: unix.S_IFREG | 0o600, ctime: vfs.Timespec{Sec: 1, Nsec: 2}}},
+		{kind: baseTouched, print: fingerprint{ino: 3}, now: p},
 	} {
 		b = appendBase(b, &r)
 	}
@@ -281,6 +343,7 @@ func FuzzBase(f *testing.F) {
 		{kind: baseMoving, path: "x/y", to: "z", print: fingerprint{ino: 3}},
 		{kind: baseTemp, path: "x/y", to: "z"},
 		{kind: baseDone},
+		{kind: baseTouched, print: fingerprint{ino: 3}, now: fingerprint{ino: 3, size: 1}},
 	} {
 		f.Add(appendBase(nil, &r))
 	}

@@ -25,13 +25,10 @@ func (w *walk) recorded(origin string, c *cover) *fingerprint {
 	}
 	q := w.fs.log.printOf(&c.attr, c.id)
 	if w.inodes == nil {
-		w.inodes = make(map[uint64]*fingerprint)
-		for _, p := range w.base.all() {
-			w.inodes[p.ino] = p
-		}
+		w.inodes = w.base.inodes()
 	}
-	if p = w.inodes[q.ino]; p != nil && p.dev == q.dev {
-		return p
+	if k := w.inodes[inode{q.ino, q.dev}]; k != nil {
+		return &k.now().print
 	}
 	return nil
 }

@@ -76,6 +76,7 @@ func (fs *FS) rootPlace() (*place, error) {
 
 // look returns the entry name of the place's upper directory. ENOENT.
 func (fs *FS) look(p *place, name string) (*object, error) {
+	fs.looked()
 	o := &object{name: name, path: joinPath(p.path, name), origin: joinPath(p.origin, name), loc: location{p.upper, name}, hidden: p.hidden}
 	fd, err := p.upper.Acquire()
 	if err != nil {
@@ -132,6 +133,7 @@ func (fs *FS) redirectOf(p *place, fd int, name string) (string, error) {
 
 // cover returns what lower directories have under name.
 func (fs *FS) cover(lowers []*ldir, name string) (cover, error) {
+	fs.looked()
 	for i, l := range lowers {
 		fd, err := l.at.Acquire()
 		if err != nil {

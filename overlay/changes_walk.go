@@ -16,10 +16,10 @@ type walk struct {
 	sel        selection
 	choice     *choice // of a commit, in place of sel
 	survey     *survey
-	base       *baseTree               // nil if nothing is recorded
-	baseLength int64                   // of the log when base was read, or a little less
-	settled    bool                    // a commit has begun, which records what it does itself
-	inodes     map[uint64]*fingerprint // in base by inode number; nil before it is needed
+	base       *baseTree        // nil if nothing is recorded
+	baseLength int64            // of the log when base was read, or a little less
+	settled    bool             // a commit has begun, which records what it does itself
+	inodes     map[inode]*known // of base; nil before it is needed
 	emit       func(Change) error
 }
 

@@ -150,7 +150,7 @@ func (fs *FS) Commit(ctx context.Context, opt CommitOptions) (Report, error) {
 	if err := fs.nameIndexed(ctx, false); err != nil {
 		return Report{}, err
 	}
-	c := &commit{fs: fs, ctx: ctx, opt: opt, made: make(map[string]bool), done: make(map[string]bool), links: make(map[at.Ident]*linkGroup)}
+	c := &commit{fs: fs, ctx: ctx, opt: opt, made: make(map[string]bool), done: make(map[string]bool), links: make(map[at.Ident]*linkGroup), announced: make(map[at.Ident]bool)}
 	if err := c.plan(); err != nil {
 		return c.report, err
 	}
@@ -177,9 +177,9 @@ type commit struct {
 	made  map[string]bool // directories made in the workspace, whose attributes are still to come
 	done  map[string]bool // changes that were made
 	links map[at.Ident]*linkGroup
-	same  map[uint64][]string // paths in base by inode number; nil before it is needed
 
-	firsts  uint64 // of the log when base was read, or a little less
+	announced map[at.Ident]bool // files of the workspace that the log knows to be touched, though for no more than a name
+
 	renamed uint64 // FS.renamed when the survey was made, or a little less
 
 	recount bool   // link counts of lower files changed

@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"syscall"
@@ -397,28 +398,40 @@ func (c *commit) swapIn(p *place, o *object, fd int, t string) error {
 // differ, and o's times, and notes what it is then.
 func (c *commit) setAttrs(o *object, diff What) error {
 	return o.low.location().use(func(dirfd int, name string) error {
-		fd, err := at.Open(dirfd, name, unix.O_PATH, 0)
-		if err != nil {
+		set := func(fd int) error {
+			err := c.setAttrsOf(fd, o, diff)
+			c.step("attributes")
 			return err
 		}
-		defer unix.Close(fd)
-		if _, id, err := at.Stat(fd, ""); err != nil || id != o.low.id {
-			if err == nil {
-				err = errMeanwhile
-			}
+		var err error
+		if o.low.isDir() || o.low.attr.Nlink < 2 {
+			err = useFile(dirfd, name, o.low.id, set)
+		} else {
+			err = c.touch(dirfd, name, o.low.id, &o.attr, set)
+		}
+		if errors.Is(err, errMeanwhile) {
 			return err
 		}
-		err = c.setAttrsOf(fd, o, diff)
-		c.step("attributes")
 		// What came before an error is the commit's doing as well.
-		if serr := c.sameFile(&o.low); err == nil {
-			err = serr
-		}
 		if serr := c.settled(o.path, location{dir: o.low.in.at, name: name}); err == nil {
 			err = serr
 		}
 		return err
 	})
+}
+
+// useFile calls fn with an O_PATH descriptor of the object name in dirfd, if
+// that is id still.
+func useFile(dirfd int, name string, id at.Ident, fn func(fd int) error) error {
+	fd, err := at.Open(dirfd, name, unix.O_PATH, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if _, now, err := at.Stat(fd, ""); err != nil || now != id {
+		return errors.Join(errMeanwhile, err)
+	}
+	return fn(fd)
 }
 
 func (c *commit) setAttrsOf(fd int, o *object, diff What) error {

@@ -112,34 +112,30 @@ func (c *commit) linkTo(h *linkHost, p *place, o *object) error {
 	if !c.opt.Force && o.low.exists() && c.walk.conflict(o, Content) != NoConflict {
 		return errMeanwhile
 	}
-	return location{p.lowers[0].at, o.name}.use(func(fd int, name string) error {
-		t, err := c.temp(p, fd)
-		if err != nil {
-			return err
-		}
-		s := staged{fd: -1}
-		defer s.close(fd)
-		err = h.at.use(func(hfd int, hname string) error {
-			if _, id, err := at.Stat(hfd, hname); err != nil || id != h.id {
-				return errors.Join(errMeanwhile, err) // a directory may be there by now
-			}
-			err := at.Link(hfd, hname, fd, t)
-			if err == nil {
+	err := h.at.use(func(hfd int, hname string) error {
+		return c.touch(hfd, hname, h.id, nil, func(int) error {
+			return location{p.lowers[0].at, o.name}.use(func(fd int, _ string) error {
+				t, err := c.temp(p, fd)
+				if err != nil {
+					return err
+				}
+				s := staged{fd: -1}
+				defer s.close(fd)
+				if err := at.Link(hfd, hname, fd, t); err != nil {
+					return err
+				}
 				s.name = t
-			}
-			return err
+				if _, id, err := at.Stat(fd, t); err != nil || id != h.id {
+					return errors.Join(errMeanwhile, err)
+				}
+				return c.put(p, o, fd, &s)
+			})
 		})
-		if err != nil {
-			return err
-		}
-		if _, id, err := at.Stat(fd, t); err != nil || id != h.id {
-			return errors.Join(errMeanwhile, err)
-		}
-		if err := c.put(p, o, fd, &s); err != nil {
-			return err
-		}
-		return c.settled(o.path, location{p.lowers[0].at, name})
 	})
+	if err != nil {
+		return err
+	}
+	return c.settled(o.path, location{p.lowers[0].at, o.name})
 }
 
 // lookPath returns the upper object at a path of the view. ENOENT.
@@ -197,7 +193,7 @@ func (c *commit) dropGroup(g *linkGroup) error {
 			err = c.fs.inPlace(m.p)
 		}
 		if err == nil && c.fs.pinned(m.o.path) {
-			return c.settleGroup(g) // open for writing: it is the same, and no change
+			return nil // open for writing: it is the same, and no change
 		}
 		if err != nil || !unchanged(&a, id, &g.attr, m.o.id) {
 			for _, m := range g.members {
@@ -206,7 +202,7 @@ func (c *commit) dropGroup(g *linkGroup) error {
 			if vanished(err) || err == errMeanwhile {
 				err = nil
 			}
-			return errors.Join(err, c.settleGroup(g))
+			return err
 		}
 	}
 	// A crash between must not leave some names in the upper layer alone.
@@ -271,18 +267,6 @@ func (c *commit) dropMembers(g *linkGroup) error {
 	return err
 }
 
-// settleGroup notes what the workspace has for the names of a group that stays in
-// the upper layer: each further name has changed the file that they all are.
-func (c *commit) settleGroup(g *linkGroup) error {
-	for _, m := range g.members {
-		err := c.settled(m.o.path, location{m.p.lowers[0].at, m.o.name})
-		if err != nil && !vanished(err) {
-			return pathError(m.o.path, err)
-		}
-	}
-	return nil
-}
-
 // leaves announces that o goes from the upper layer.
 func (c *commit) leaves(o *object) baseRecord {
 	return baseRecord{kind: baseDrop, path: o.path, print: c.fs.log.printOf(&o.attr, o.id)}
@@ -303,24 +287,26 @@ func (c *commit) losesName(low *cover, fd int, fn func() error) error {
 	if err := c.fs.nameBack(low, fd, false); err != nil {
 		return err
 	}
-	if err := fn(); err != nil {
-		return err
-	}
 	c.recount = true
-	return c.sameFile(low)
+	return c.touch(fd, low.name, low.id, nil, func(int) error { return fn() })
 }
 
 // losesAll is losesName for all that is at and below a lower entry, which fn
 // removes.
 func (c *commit) losesAll(low *cover, fn func() error) error {
-	var several []*cover
+	several := make(map[at.Ident]*vfs.Attr)
 	one := func(f *cover) error {
 		return f.location().use(func(fd int, _ string) error {
 			if f.attr.Nlink < 2 {
 				c.keepNumber(f, fd)
 				return nil
 			}
-			several = append(several, f)
+			if several[f.id] == nil {
+				several[f.id] = &f.attr
+				if err := c.announce(&f.attr, f.id, nil); err != nil {
+					return err
+				}
+			}
 			return c.fs.nameBack(f, fd, false)
 		})
 	}
@@ -342,56 +328,107 @@ func (c *commit) losesAll(low *cover, fn func() error) error {
 	if err := fn(); err != nil {
 		return err
 	}
-	for _, f := range several {
-		c.recount = true
-		if err := c.sameFile(f); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sameFile has the fingerprints of all names of the workspace's file low, which
-// is as it was before, follow what was done to it under one name.
-func (c *commit) sameFile(low *cover) error {
-	if low.attr.IsDir() || low.attr.Nlink < 2 {
+	if len(several) == 0 {
 		return nil
 	}
-	if n := c.fs.log.firsts.Load(); n != c.firsts {
-		// Others have changed something for the first time since.
-		tree, err := c.fs.log.load()
+	c.recount = true
+	c.step("touched")
+	c.base.index()
+	files := make(map[*fingerprint]bool)
+	for id, a := range several {
+		p := c.fs.log.printOf(a, id)
+		if k := c.base.files[p]; k != nil {
+			files[&k.now().print] = true
+		}
+	}
+	return c.fs.namesLeft(c.base, files, c.follow)
+}
+
+// touch calls fn with an O_PATH descriptor of the workspace's file id, which it
+// gives what to says or takes from, or adds to, the names of; to is nil where it
+// is the names alone. name in the directory fd must be a name of it. What is
+// recorded of the file, under whatever name, follows.
+func (c *commit) touch(fd int, name string, id at.Ident, to *vfs.Attr, fn func(fd int) error) error {
+	return useFile(fd, name, id, func(fd int) error {
+		a, _, err := at.Stat(fd, "")
+		if err == nil {
+			err = c.announce(&a, id, to)
+		}
 		if err != nil {
 			return err
 		}
-		c.base, c.walk.base, c.walk.inodes, c.same, c.firsts = tree, tree, nil, nil, n
+		old := c.fs.log.printOf(&a, id)
+		err = fn(fd)
+		c.step("touched")
+		// What came before an error is the commit's doing as well.
+		a, _, serr := at.Stat(fd, "")
+		if serr == nil {
+			serr = c.follow(old, c.fs.log.printOf(&a, id))
+		}
+		if err == nil {
+			err = serr
+		}
+		return err
+	})
+}
+
+// announce notes that the commit is about to touch a file of the workspace, for
+// the next Open to find out what it made of it if that is cut short. Once is
+// enough where nothing but the change time is to change.
+func (c *commit) announce(a *vfs.Attr, id at.Ident, to *vfs.Attr) error {
+	if to == nil && c.announced[id] {
+		return nil
 	}
-	if c.same == nil {
-		c.same = make(map[uint64][]string)
-		err := c.base.each("", func(path string, p *fingerprint) error {
-			c.same[p.ino] = append(c.same[p.ino], path)
+	r := baseRecord{kind: baseTouching, print: c.fs.log.printOf(a, id)}
+	if r.now = r.print; to != nil {
+		r.now.mode, r.now.uid, r.now.gid, r.now.mtime = to.Mode, to.UID, to.GID, to.Mtime
+	} else {
+		c.announced[id] = true
+	}
+	return c.fs.log.append(r)
+}
+
+// follow notes what the commit made of a file.
+func (c *commit) follow(old, now fingerprint) error {
+	if old == now {
+		return nil
+	}
+	return c.note(baseRecord{kind: baseTouched, print: old, now: now})
+}
+
+// namesLeft looks for a name that the workspace still has of each of the files,
+// in tree, and calls fn with what is recorded of the file and what it is now.
+func (fs *FS) namesLeft(tree *baseTree, files map[*fingerprint]bool, fn func(old, now fingerprint) error) error {
+	if len(files) == 0 {
+		return nil
+	}
+	var found [][2]fingerprint
+	err := tree.each(func(path string, p *fingerprint) error {
+		if !files[p] {
 			return nil
-		})
+		}
+		f, err := fs.coverAt(path)
+		if vanished(err) || err == syscall.ENOTDIR {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-	}
-	old := c.fs.log.printOf(&low.attr, low.id)
-	for _, path := range c.same[old.ino] {
-		p := c.base.get(path)
-		if p == nil || *p != old {
-			continue
+		if !f.exists() {
+			return nil
 		}
-		f, err := c.fs.coverAt(path)
-		if err != nil {
-			return err
+		if now := fs.log.printOf(&f.attr, f.id); now.ino == p.ino && now.dev == p.dev {
+			found = append(found, [2]fingerprint{*p, now})
+			delete(files, p)
 		}
-		if f.exists() && f.id == low.id {
-			if err := c.note(baseRecord{kind: baseSet, path: path, print: c.fs.log.printOf(&f.attr, f.id)}); err != nil {
-				return err
-			}
+		return nil
+	})
+	for _, f := range found {
+		if err == nil {
+			err = fn(f[0], f[1])
 		}
 	}
-	return nil
+	return err
 }
 
 // keepNumber has the number of a lower file that goes, low in the directory fd,

@@ -232,7 +232,6 @@ func (c *commit) moveLower(r *object, from, to string) error {
 	if err := c.note(baseRecord{kind: baseMove, path: from, to: to}); err != nil {
 		return err
 	}
-	c.same = nil
 	c.step("redirected")
 	if !c.opt.NoSync {
 		err = errors.Join(syncAt(fdir), syncAt(tdir))

@@ -42,7 +42,7 @@ func (c *commit) plan() error {
 // returns those in conflict.
 func (c *commit) judge(sel selection, out *withhold) (conflicts []Change, err error) {
 	for again := true; again; {
-		c.firsts, c.renamed = c.fs.log.firsts.Load(), c.fs.renamedYet()
+		c.renamed = c.fs.renamedYet()
 		w, err := c.fs.newWalk(c.ctx, ChangesOptions{deep: true})
 		if err != nil {
 			return nil, err

@@ -341,7 +341,7 @@ func TestCrash(t *testing.T) {
 		})
 	}
 	for _, name := range []string{"staged", "named", "placed", "synced", "dropped", "directory dropped", "deleted", "revealed",
-		"move announced", "moved", "redirected", "stage hidden", "evacuated", "aside", "exchanged", "expanded", "linked", "unindexed", "attributes"} {
+		"move announced", "moved", "redirected", "stage hidden", "evacuated", "aside", "exchanged", "expanded", "linked", "unindexed", "attributes", "touched"} {
 		if !steps["commit."+name] {
 			t.Errorf("no commit was killed at %q", name)
 		}

@@ -3,8 +3,11 @@ package overlay
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/astridfs/astridfs/vfs/at"
 )
@@ -48,8 +51,53 @@ func (fs *FS) recoverCommit() error {
 	if len(fs.log.todo) == 0 {
 		return nil
 	}
+	if err := fs.finishTouches(); err != nil {
+		return fmt.Errorf("finishing an interrupted commit: %w", err)
+	}
 	fs.log.todo = nil
 	return fs.log.append(baseRecord{kind: baseDone})
+}
+
+// finishTouches finds out what became of the files that were touched: what is
+// recorded of one follows if it is what it was, or was to be. It is the last to be
+// done, as removing what is left may take a name of one.
+func (fs *FS) finishTouches() error {
+	var announced []*baseRecord
+	for i := range fs.log.todo {
+		if r := &fs.log.todo[i]; r.kind == baseTouching {
+			announced = append(announced, r)
+		}
+	}
+	if len(announced) == 0 {
+		return nil
+	}
+	tree, err := fs.log.load()
+	if err != nil {
+		return err
+	}
+	tree.index()
+	files, plans := make(map[*fingerprint]bool), make(map[inode][]*baseRecord)
+	for _, r := range announced {
+		if k := tree.files[r.print]; k != nil {
+			files[&k.now().print] = true
+		}
+		id := inode{r.print.ino, r.print.dev}
+		plans[id] = append(plans[id], r)
+	}
+	return fs.namesLeft(tree, files, func(old, now fingerprint) error {
+		if old == now || !slices.ContainsFunc(plans[inode{old.ino, old.dev}], func(r *baseRecord) bool { return between(&old, &r.now, &now) }) {
+			return nil
+		}
+		return fs.log.append(baseRecord{kind: baseTouched, print: old, now: now})
+	})
+}
+
+// between tells whether a file that was old and was to become goal may be now by
+// that alone, in part or as a whole; the change time apart.
+func between(old, goal, now *fingerprint) bool {
+	was := now.mode == old.mode || now.mode == goal.mode || now.mode == old.mode&^(unix.S_ISUID|unix.S_ISGID)
+	return was && now.size == old.size && (now.uid == old.uid || now.uid == goal.uid) &&
+		(now.gid == old.gid || now.gid == goal.gid) && (now.mtime == old.mtime || now.mtime == goal.mtime)
 }
 
 // removeTemp removes a temporary object from the workspace.

@@ -44,7 +44,8 @@ type Options struct {
 	// memory without a reference. Zero takes the defaults, 512 and 16384.
 	DirFDs, IdleNodes int
 
-	step func(string) // told of the points where a crash is tested
+	step   func(string) // told of the points where a crash is tested
+	looked func()       // told of each entry that a walk of the layers looks at
 }
 
 // Errors that [Open] may wrap, each with the directory and the cause.
@@ -363,6 +364,12 @@ func (fs *FS) entry(n *node, a vfs.Attr, volatile bool) vfs.Entry {
 func (fs *FS) step(name string) {
 	if fs.opt.step != nil {
 		fs.opt.step(name)
+	}
+}
+
+func (fs *FS) looked() {
+	if fs.opt.looked != nil {
+		fs.opt.looked()
 	}
 }
 
