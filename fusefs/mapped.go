@@ -79,13 +79,23 @@ func (r *rawFS) settledLocked(n *node) bool {
 		return false
 	}
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK)
-	r.nodes.dropProbe(n)
+	r.nodes.dropProbeLocked(n)
 	n.loose.Store(false)
 	return err == nil
 }
 
-// dropProbe closes what probeLocked opened.
+// dropProbe closes what probeLocked opened. No lock is held.
 func (t *nodeTable) dropProbe(n *node) {
+	if n.probe.Load() == 0 {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	t.dropProbeLocked(n)
+}
+
+// dropProbeLocked is dropProbe with n.mu held.
+func (t *nodeTable) dropProbeLocked(n *node) {
 	if fd := int(n.probe.Swap(0)) - 1; fd >= 0 {
 		t.probes.Add(-1)
 		unix.Close(fd)

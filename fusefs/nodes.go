@@ -26,7 +26,8 @@ type node struct {
 	plainEpoch atomic.Uint32
 
 	// loose says that the file may change without a request, see mapped.go; probe
-	// is a descriptor of it, plus one, by which that is found out, or 0.
+	// is a descriptor of it, plus one, by which that is found out, or 0. It is
+	// used and closed with mu held.
 	loose atomic.Bool
 	probe atomic.Int32
 
@@ -102,14 +103,17 @@ func (s *nodeShard) getLocked(id vfs.NodeID) *node {
 	return n
 }
 
-func (t *nodeTable) dropLocked(s *nodeShard, n *node) {
-	if n.lookups == 0 && n.opens == 0 {
-		if s.m[n.id] == n {
-			delete(s.m, n.id)
-			s.count.Add(-1)
-		}
-		t.dropProbe(n)
+// dropLocked takes n out of the table if nobody refers to it any more, and then
+// answers true: the caller calls dropProbe, without the shard's lock.
+func (s *nodeShard) dropLocked(n *node) bool {
+	if n.lookups > 0 || n.opens > 0 {
+		return false
 	}
+	if s.m[n.id] == n {
+		delete(s.m, n.id)
+		s.count.Add(-1)
+	}
+	return true
 }
 
 // ref counts a reference that an answer gives to the kernel, and returns its node.
@@ -128,15 +132,20 @@ func (t *nodeTable) ref(id vfs.NodeID, volatile bool) *node {
 func (t *nodeTable) unref(id vfs.NodeID, k uint64) (taken uint64, last bool) {
 	s := t.shard(id)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	n := s.m[id]
 	if n == nil {
+		s.mu.Unlock()
 		return 0, false
 	}
 	k = min(k, n.lookups)
 	n.lookups -= k
-	t.dropLocked(s, n)
-	return k, n.lookups == 0
+	last = n.lookups == 0
+	dropped := s.dropLocked(n)
+	s.mu.Unlock()
+	if dropped {
+		t.dropProbe(n)
+	}
+	return k, last
 }
 
 // open counts an open file.
@@ -153,11 +162,14 @@ func (t *nodeTable) open(id vfs.NodeID) *node {
 func (t *nodeTable) close(n *node) {
 	s := t.shard(n.id)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if n.opens--; n.opens == 0 {
 		n.foreign.Store(false)
 	}
-	t.dropLocked(s, n)
+	dropped := s.dropLocked(n)
+	s.mu.Unlock()
+	if dropped {
+		t.dropProbe(n)
+	}
 }
 
 // find returns the node if the kernel knows it, and whether it is open.

@@ -153,6 +153,10 @@ func posixFileCases() []posixCase {
 					}
 				}
 			}()
+			defer func() {
+				stop.Store(true)
+				<-done
+			}()
 			got := make([]byte, 1<<16)
 			for i := range 300 {
 				want := byte('a' + i%26)
@@ -185,8 +189,6 @@ func posixFileCases() []posixCase {
 					break
 				}
 			}
-			stop.Store(true)
-			<-done
 		}},
 		{"fallocate", false, func(p *place) { p.write("f", strings.Repeat("x", 16384), 0o644) }, func(p *place) {
 			f := p.open("f", os.O_RDWR)
