@@ -89,7 +89,7 @@ func TestFollowSeesWhatComes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	seen := make(chan Record, 10)
 	done := make(chan error, 1)
@@ -100,8 +100,13 @@ func TestFollowSeesWhatComes(t *testing.T) {
 		if err := l.Append(Record{Op: "mkdir", Path: p, Outcome: Allowed}, true); err != nil {
 			t.Fatal(err)
 		}
-		if r := <-seen; r.Path != p {
-			t.Errorf("followed %q, want %q", r.Path, p)
+		select {
+		case r := <-seen:
+			if r.Path != p {
+				t.Errorf("followed %q, want %q", r.Path, p)
+			}
+		case err := <-done:
+			t.Fatalf("following ends before %q: %v", p, err)
 		}
 	}
 	cancel()

@@ -320,7 +320,7 @@ func (v *view) want(what string, err, want error) {
 // soon waits until cond holds.
 func (v *view) soon(what string, cond func() bool) {
 	v.Helper()
-	for end := time.Now().Add(20 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !cond(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			v.Fatalf("not in time: %s", what)
 		}

@@ -246,7 +246,7 @@ func cowTrap(t *testing.T, m *serve.Mount, path string, old []byte) {
 	// reader that comes meanwhile follows.
 	wanted := !m.Options.NoPassthrough && direct(t)
 	began := func() bool { return m.Do(serve.Request{Op: "stats"}).Stats.Passthrough != 0 }
-	for i, end := 0, time.Now().Add(20*time.Second); i < 3 || wanted && !began() && time.Now().Before(end); i++ {
+	for i, end := 0, time.Now().Add(time.Minute); i < 3 || wanted && !began() && time.Now().Before(end); i++ {
 		direct := openEventually(t, path)
 		if reader, err = os.Open(path); err != nil {
 			t.Fatal(err)

@@ -34,14 +34,13 @@ func (w *told) NodeChanged(_ context.Context, node vfs.NodeID, data bool) {
 // wait returns when cond holds, which the host's events make true soon.
 func (w *told) wait(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for range 1000 {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		w.mu.Lock()
 		ok := cond()
 		w.mu.Unlock()
 		if ok {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatalf("the overlay does not tell of %s", what)
 }

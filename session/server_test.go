@@ -334,6 +334,8 @@ func TestVersions(t *testing.T) {
 func TestBound(t *testing.T) {
 	const more = 20
 	release := make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(release) })
+	defer goOn()
 	started := make(chan struct{}, maxRuns+more)
 	c, s := newServer(t, &fakeConn{run: func(context.Context, RunRequest, RunIO) (RunResult, error) {
 		started <- struct{}{}
@@ -351,9 +353,15 @@ func TestBound(t *testing.T) {
 	for range maxRuns {
 		<-started
 	}
-	for len(s.clients) < maxRuns+more {
-		time.Sleep(time.Millisecond)
+	clients := func(n int) {
+		t.Helper()
+		for deadline := time.Now().Add(2 * time.Minute); len(s.clients) < n; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d clients of %d have come", len(s.clients), n)
+			}
+		}
 	}
+	clients(maxRuns + more)
 	if n := len(started); n > 0 {
 		t.Errorf("%d too many run", n)
 	}
@@ -367,14 +375,12 @@ func TestBound(t *testing.T) {
 		_, err := c.Run(ctx, RunRequest{}, RunIO{})
 		gone <- err
 	}()
-	for len(s.clients) < maxRuns+more+1 {
-		time.Sleep(time.Millisecond)
-	}
+	clients(maxRuns + more + 1)
 	cancel()
 	if err := <-gone; err == nil {
 		t.Error("it was answered")
 	}
-	close(release)
+	goOn()
 	wg.Wait()
 	if n := len(started); n != more {
 		t.Errorf("%d of those that waited ran, and not %d", n, more)
