@@ -56,9 +56,14 @@ func (t *gitTree) diff(ctx context.Context, req DiffRequest, s *sieve, sink Diff
 	}
 	args = append(args[:len(args)-3], "HEAD")
 	patch, w := io.Pipe()
-	go func() { w.CloseWithError(g.run(ctx, nil, w, append(args, pathspec(req.Paths)...)...)) }()
+	ended := make(chan struct{}) // after which nobody uses the index any more
+	go func() {
+		defer close(ended)
+		w.CloseWithError(g.run(ctx, nil, w, append(args, pathspec(req.Paths)...)...))
+	}()
 	err = splitPatch(patch, files, sink)
 	patch.Close() // ends git, if it has more to say
+	<-ended
 	return err
 }
 

@@ -283,6 +283,14 @@ func (o *Owner) endWithin(m *mount, patience time.Duration) error {
 	}
 }
 
+// capsulesRun says how many run, as the beginning of a sentence.
+func capsulesRun(n int) string {
+	if n == 1 {
+		return "1 capsule runs"
+	}
+	return fmt.Sprintf("%d capsules run", n)
+}
+
 // Unmount implements Conn.
 func (o *Owner) Unmount(ctx context.Context, req UnmountRequest) error {
 	o.mu.Lock()
@@ -296,7 +304,7 @@ func (o *Owner) Unmount(ctx context.Context, req UnmountRequest) error {
 		return fault.New(fault.Failed, "see what is mounted with: astridfs sessions list", "session %s is not mounted", o.disk.File.Name)
 	case running > 0 && !req.Lazy:
 		return fault.New(fault.Busy, "wait until they end, or stop them with: astridfs unmount --lazy",
-			"%s in session %s", map[bool]string{true: "1 capsule runs", false: fmt.Sprint(running, " capsules run")}[running == 1], o.disk.File.Name)
+			"%s in session %s", capsulesRun(running), o.disk.File.Name)
 	}
 	call := unmountCall{req, peerOf(ctx), make(chan error, 1)}
 	var err error

@@ -15,19 +15,26 @@ import (
 // TestEscapeRaces swaps directories and files for links that lead out, for
 // others that are hidden, and renames what is above them, all the time, on the
 // mount and in the workspace, while every front reads and writes there. Nobody
-// ever reads what is outside or hidden, and nothing is written there. It takes
-// ASTRIDFS_RACE_TIME for each mode, three seconds by default.
+// ever reads what is outside or hidden, and nothing is written there.
 func TestEscapeRaces(t *testing.T) {
-	during := 3 * time.Second
-	if s := os.Getenv("ASTRIDFS_RACE_TIME"); s != "" {
-		var err error
-		if during, err = time.ParseDuration(s); err != nil {
-			t.Fatal(err)
-		}
-	}
 	for _, mode := range []string{"overlay", "host"} {
-		t.Run(mode, func(t *testing.T) { escapeRaces(t, mode, during) })
+		t.Run(mode, func(t *testing.T) { escapeRaces(t, mode, raceTime(t)) })
 	}
+}
+
+// raceTime is how long a race lasts, three seconds by default; ASTRIDFS_RACE_TIME
+// sets another time.
+func raceTime(t *testing.T) time.Duration {
+	t.Helper()
+	s := os.Getenv("ASTRIDFS_RACE_TIME")
+	if s == "" {
+		return 3 * time.Second
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 func escapeRaces(t *testing.T, mode string, during time.Duration) {

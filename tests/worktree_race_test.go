@@ -2,7 +2,6 @@ package tests
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,16 +14,8 @@ import (
 
 // TestWorktreeRaces exchanges a directory and a link that leads out, on the mount
 // of a worktree, while git looks there, commits and takes back: git goes by
-// paths, and must not be led outside by one that changes under its hands. It
-// takes ASTRIDFS_RACE_TIME, three seconds by default.
+// paths, and must not be led outside by one that changes under its hands.
 func TestWorktreeRaces(t *testing.T) {
-	during := 3 * time.Second
-	if s := os.Getenv("ASTRIDFS_RACE_TIME"); s != "" {
-		var err error
-		if during, err = time.ParseDuration(s); err != nil {
-			t.Fatal(err)
-		}
-	}
 	b := newBox(t)
 	outside := filepath.Join(b.dir, "outside")
 	const n = 50
@@ -57,7 +48,7 @@ func TestWorktreeRaces(t *testing.T) {
 		}
 	})
 	looks, failed := 0, 0
-	for end := time.Now().Add(during); looks == 0 || time.Now().Before(end); looks++ {
+	for end := time.Now().Add(raceTime(t)); looks == 0 || time.Now().Before(end); looks++ {
 		for i := range n {
 			for _, d := range []string{"dir", "evil"} {
 				if fd, err := unix.Open(filepath.Join(b.mnt, d), unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0); err == nil {
