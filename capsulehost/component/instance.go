@@ -205,7 +205,8 @@ func (in *instance) define(ctx context.Context, d binary.Def, args map[string]an
 		in.bind(v, d.Binds)
 		in.add(d.Sort, v)
 	case *binary.DefExport:
-		v := in.item(d.Sort, d.Index, d.Type)
+		v := in.item(d.Sort, d.Index, d.Of)
+		in.bind(v, d.Binds)
 		in.add(d.Sort, v)
 		if v != nil {
 			out.items[d.Name] = v

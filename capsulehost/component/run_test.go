@@ -68,6 +68,18 @@ func TestNested(t *testing.T) {
 	}
 }
 
+// A resource type that is exported as another one is that one for whoever makes an
+// instance, and the same where it is made.
+func TestAbstract(t *testing.T) {
+	ctx := context.Background()
+	i := start(t, ctx, "wat/abstract.wasm", NewSet(nil))
+	for n := uint64(3); n < 10; n += 3 {
+		if v, err := i.Call(ctx, []string{"run"}); err != nil || v.Num != n {
+			t.Fatalf("run() is %d, not %d: %v", v.Num, n, err)
+		}
+	}
+}
+
 // Destructors run within each other only so deep: each takes stack of the host.
 func TestNestedDestructors(t *testing.T) {
 	ctx := context.Background()

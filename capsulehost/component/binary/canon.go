@@ -46,7 +46,7 @@ func (s *scope) canon(r *reader) {
 }
 
 func (s *scope) resourceOp(at int64, op ResourceOp, r *reader) {
-	res := typeOf[*Resource](s, r, "a resource type")
+	res := typeOf[*Resource](s, r, "a resource type").root()
 	if op != ResourceDrop && !res.Local {
 		failAt(at, "resource.new and resource.rep need a resource type that the component defines")
 	}

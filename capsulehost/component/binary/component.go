@@ -182,7 +182,9 @@ type DefImport struct {
 // DefExport exports something, and defines it again in its index space.
 type DefExport struct {
 	Extern
-	Index uint32 // not of TypeSort, where Entity.Type is what is exported
+	Index uint32 // not of TypeSort
+	Of    Type   // what is exported; Entity.Type is what it is exported as
+	Binds []Bind // the resources of Entity.Type that stand for some of Of's
 }
 
 func (*DefModule) isDef()       {}

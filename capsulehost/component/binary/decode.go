@@ -43,6 +43,8 @@ type decoder struct {
 	modules    int
 	canons     int
 	prims      map[Kind]*ValType
+	aliases    map[alias]*Resource
+	names      int // of resources, that they have besides the first
 }
 
 // spend counts work that the binary's size does not bound.
@@ -77,8 +79,7 @@ type scope struct {
 
 	imports, exports externs
 	imported, made   []*Resource
-	known            map[*Resource]bool // the resources of imported
-	public           map[*Resource]bool // that exports have named
+	visible          *visible // nil in the type of an instance
 	builtins         int
 }
 
@@ -113,7 +114,7 @@ func Decode(b []byte) (c *Component, err error) {
 		failAt(4, "expected a component (version 13, layer 1), found version %d, layer %d",
 			uint16(b[4])|uint16(b[5])<<8, uint16(b[6])|uint16(b[7])<<8)
 	}
-	d := &decoder{work: maxWork, prims: map[Kind]*ValType{}}
+	d := &decoder{work: maxWork, prims: map[Kind]*ValType{}, aliases: map[alias]*Resource{}}
 	items := maxItems
 	s := d.component(&reader{b: b, pos: 8, items: &items}, nil)
 	return s.c, nil
@@ -121,7 +122,7 @@ func Decode(b []byte) (c *Component, err error) {
 
 // component decodes the sections of a component, its header being read.
 func (d *decoder) component(r *reader, outer *scope) *scope {
-	s := &scope{d: d, outer: outer, c: &Component{Order: d.components}, public: map[*Resource]bool{}, known: map[*Resource]bool{}}
+	s := &scope{d: d, outer: outer, c: &Component{Order: d.components}, visible: d.visible(nil)}
 	if d.components++; d.components > maxComponents {
 		r.failf("there are more than %d components", maxComponents)
 	}
@@ -253,8 +254,17 @@ func (s *scope) custom(r *reader) {
 	}
 }
 
-// slot makes a resource one of the component's. In a type it is bound to that.
-func (s *scope) slot(res *Resource) *Resource {
+// fresh makes a resource that there was not before one of the component's, by an
+// import or else made by itself. In a type it is bound to that.
+func (s *scope) fresh(res *Resource, imported bool) *Resource {
+	if imported {
+		s.imported = append(s.imported, res)
+	} else {
+		s.made = append(s.made, res)
+		if s.visible != nil {
+			s.visible.made[res] = false
+		}
+	}
 	if s.c == nil {
 		res.Slot = -1
 		return res

@@ -274,21 +274,20 @@ func (s *scope) externType(at int64, r *reader) (e Entity, introduced *Resource)
 }
 
 // introduce reads the type of something that comes in by a name: an import, or
-// an export that is declared. Its resources are new ones. They are added to
-// list and found by the binds.
-func (s *scope) introduce(at int64, r *reader, name string, list *[]*Resource) (Entity, []Bind) {
+// an export that is declared. Its resources are new ones, found by the binds.
+func (s *scope) introduce(at int64, r *reader, name string, imported bool) (Entity, []Bind) {
 	e, res := s.externType(at, r)
 	var binds []Bind
 	if res != nil {
 		res.Name = name
-		*list = append(*list, s.slot(res))
+		s.fresh(res, imported)
 		binds = append(binds, Bind{Slot: res.Slot})
 	}
 	if t, ok := e.Type.(*InstanceType); ok && e.Sort == Instance && len(t.bound) > 0 {
-		e.Type, binds = s.renew(at, t, list)
+		e.Type, binds = s.renew(at, t, imported)
 	}
-	if e.Sort == TypeSort {
-		e.Type = named(e.Type, name)
+	if e.Sort == TypeSort && res == nil {
+		e.Type = s.d.named(e.Type, name)
 	}
 	s.add(e)
 	return e, binds
@@ -296,13 +295,11 @@ func (s *scope) introduce(at int64, r *reader, name string, list *[]*Resource) (
 
 // renew returns the type of an instance with resources of its own in place of
 // those that the type binds.
-func (s *scope) renew(at int64, t *InstanceType, list *[]*Resource) (*InstanceType, []Bind) {
+func (s *scope) renew(at int64, t *InstanceType, imported bool) (*InstanceType, []Bind) {
 	s.d.spend(at, len(t.bound))
 	to := map[*Resource]*Resource{}
 	for _, b := range t.bound {
-		fresh := s.slot(&Resource{Name: b.Name})
-		to[b] = fresh
-		*list = append(*list, fresh)
+		to[b] = s.fresh(&Resource{Name: b.Name}, imported)
 	}
 	in := s.d.subst(at, to).typ(t).(*InstanceType)
 	if in == t {
@@ -330,9 +327,9 @@ func (d *decoder) paths(at int64, exports []Extern, to map[*Resource]*Resource) 
 			here := append(path[:len(path):len(path)], e.Name)
 			switch t := e.Type.(type) {
 			case *Resource:
-				if missing[t] {
-					delete(missing, t)
-					binds = append(binds, Bind{Path: here, Slot: t.Slot})
+				if r := t.root(); missing[r] {
+					delete(missing, r)
+					binds = append(binds, Bind{Path: here, Slot: r.Slot})
 				}
 			case *InstanceType:
 				if e.Sort == Instance && t.resources && len(missing) > 0 {
@@ -345,27 +342,13 @@ func (d *decoder) paths(at int64, exports []Extern, to map[*Resource]*Resource) 
 	return binds
 }
 
-// named returns a type under a name: itself, or a copy that is equal to it.
-func named(t Type, name string) Type {
-	v, ok := t.(*ValType)
-	if !ok {
-		return t
-	}
-	c := *v
-	c.Name, c.Of = name, v
-	return &c
-}
-
 func (s *scope) imported1(r *reader) {
 	at := r.at()
-	name := r.externName(false)
-	before := len(s.imported)
-	e, binds := s.introduce(at, r, name, &s.imported)
-	for _, res := range s.imported[before:] {
-		s.known[res] = true
-	}
-	x := Extern{name, e}
-	s.imports.add(at, x)
+	name := r.externName()
+	e, binds := s.introduce(at, r, name.text, true)
+	s.imports.add(at, name, e)
+	x := Extern{name.text, e}
+	s.introduced(at, x, true)
 	if s.c != nil {
 		s.def(&DefImport{Extern: x, Binds: binds})
 	}
@@ -374,58 +357,59 @@ func (s *scope) imported1(r *reader) {
 // exported1 reads an export of a component itself.
 func (s *scope) exported1(r *reader) {
 	at := r.at()
-	name := r.externName(true)
+	name := r.externName()
 	sort := r.sort()
 	d := &DefExport{Index: r.u32("an index")}
-	e := s.entity(at, sort, d.Index)
+	have := s.entity(at, sort, d.Index)
+	d.Of = have.Type
+	e, fresh := have, false
 	oat := r.at()
 	switch b := r.byte("the type of an export"); b {
 	case 0:
 	case 1:
-		e = s.ascribe(oat, name, e, r)
+		e, fresh, d.Binds = s.ascribe(oat, name.text, have, r)
 	default:
 		failAt(oat, "expected the type of an export (0 or 1), found %#02x", b)
 	}
-	if res, ok := e.Type.(*Resource); ok && sort == TypeSort {
-		s.public[res] = true
-		if res.Name == "" {
-			res.Name = name
+	if sort == TypeSort && !fresh {
+		if res, ok := e.Type.(*Resource); ok && res.root().Name == "" {
+			res.root().Name = name.text
 		}
+		e.Type = s.d.named(e.Type, name.text)
 	}
-	if sort == TypeSort {
-		e.Type = named(e.Type, name)
-	}
-	s.checkPublic(at, name, e)
 	s.add(e)
-	d.Extern = Extern{name, e}
-	s.exports.add(at, d.Extern)
+	s.exports.add(at, name, e)
+	d.Extern = Extern{name.text, e}
+	s.introduced(at, d.Extern, false)
 	s.def(d)
 }
 
 // ascribe reads the type that an export is given, which must be a supertype of
-// its own.
-func (s *scope) ascribe(at int64, name string, have Entity, r *reader) Entity {
+// its own. A resource type that is declared there is a new one, which stands for
+// that of the export: fresh, if the export is such a type itself; else the binds
+// find what is behind them.
+func (s *scope) ascribe(at int64, name string, have Entity, r *reader) (_ Entity, fresh bool, _ []Bind) {
 	want, res := s.externType(at, r)
 	if res != nil {
-		// The type behind an abstract name is known to whoever is inside; it keeps
-		// its identity, and outside there is a new one at each instantiation.
 		if _, ok := have.Type.(*Resource); !ok || have.Sort != TypeSort {
 			failAt(at, "%.100q is exported as a resource type and is none", name)
 		}
-		return have
+		res.Name = name
+		s.fresh(res, false)
+		return want, true, []Bind{{Slot: res.Slot}}
 	}
+	t := want.Instance()
 	var free []*Resource
-	if t := want.Instance(); t != nil {
+	if t != nil {
 		free = t.bound
 	}
-	m := s.d.matcher(at, free)
-	if what := m.entity(have, want); what != "" {
+	if what := s.d.matcher(at, free).entity(have, want); what != "" {
 		failAt(at, "the export %.100q is not of the type it is given: %s", name, what)
 	}
-	if len(free) > 0 {
-		in := *s.d.subst(at, m.bound).typ(want.Type).(*InstanceType)
-		in.bound = nil
-		want.Type = &in
+	if len(free) == 0 {
+		return want, false, nil
 	}
-	return want
+	in, binds := s.renew(at, t, false)
+	want.Type = in
+	return want, false, binds
 }

@@ -1,5 +1,7 @@
 package binary
 
+import "strings"
+
 func (s *scope) instance(r *reader) {
 	at := r.at()
 	switch b := r.byte("an instance"); b {
@@ -10,10 +12,14 @@ func (s *scope) instance(r *reader) {
 		var ex externs
 		for range r.count("exports") {
 			at := r.at()
-			i := Item{Name: r.externName(true), Sort: r.sort(), Index: r.u32("an index")}
+			name := r.externName()
+			i := Item{Name: name.text, Sort: r.sort(), Index: r.u32("an index")}
 			e := s.entity(at, i.Sort, i.Index)
 			i.Type = e.Type
-			ex.add(at, Extern{i.Name, e})
+			if strings.HasPrefix(i.Name, "[") {
+				failAt(at, "%.100q is the name of a resource's function, and an instance that gathers exports names no resource", i.Name)
+			}
+			ex.add(at, name, e)
 			d.Exports = append(d.Exports, i)
 		}
 		s.instances = append(s.instances, newInstance(ex, nil))
@@ -50,54 +56,22 @@ func (s *scope) instantiate(at int64, r *reader) {
 	}
 	fresh := map[*Resource]*Resource{}
 	for _, res := range c.made {
-		to := s.slot(&Resource{Name: res.Name})
+		to := s.fresh(&Resource{Name: res.Name}, false)
 		m.bound[res], fresh[res] = to, to
-		s.made = append(s.made, to)
 	}
 	s.d.spend(at, c.weight+len(c.made))
+	sub := s.d.subst(at, m.bound)
+	for _, im := range c.Imports {
+		sub.rename(args[im.Name], im.Entity)
+	}
 	ex := externs{index: map[string]int{}}
-	ex.list = s.d.subst(at, m.bound).externs(c.Exports)
+	ex.list, _ = sub.externs(c.Exports)
 	for i, e := range ex.list {
 		ex.index[e.Name] = i
 	}
 	d.Binds = s.d.paths(at, ex.list, fresh)
 	s.instances = append(s.instances, newInstance(ex, nil))
 	s.def(d)
-}
-
-// checkPublic checks that every resource in the type of an export has been
-// imported or exported.
-func (s *scope) checkPublic(at int64, name string, e Entity) {
-	if e.Sort == CoreModule || !mentions(e.Type) {
-		return
-	}
-	own := map[*Resource]bool{}
-	if t := e.Instance(); t != nil {
-		s.ownTypes(at, t, own)
-	}
-	for r := range s.d.resourcesOf(at, e.Type) {
-		if r.Slot >= 0 && !s.public[r] && !s.known[r] && !own[r] {
-			failAt(at, "the export %.100q has a resource type in it that is neither imported nor exported", name)
-		}
-	}
-	for r := range own {
-		s.public[r] = true
-	}
-}
-
-// ownTypes collects the resources that an instance exports itself.
-func (s *scope) ownTypes(at int64, t *InstanceType, own map[*Resource]bool) {
-	s.d.spend(at, 1+len(t.Exports))
-	for _, e := range t.Exports {
-		switch t := e.Type.(type) {
-		case *Resource:
-			own[t] = true
-		case *InstanceType:
-			if e.Sort == Instance {
-				s.ownTypes(at, t, own)
-			}
-		}
-	}
 }
 
 // resourcesOf collects the resources that occur in a type and are not bound by
@@ -128,7 +102,7 @@ func (d *decoder) resourcesOf(at int64, t Type) map[*Resource]bool {
 		d.spend(at, 1)
 		switch t := t.(type) {
 		case *Resource:
-			found[t] = true
+			found[t.root()] = true
 		case *ValType:
 			fields(t.Fields)
 			for _, in := range []*ValType{t.Elem, t.Err} {

@@ -58,42 +58,62 @@ func isWord(w string, first bool) bool {
 
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
-// externName reads the name of an import or export, with its attributes, which
-// have no meaning here.
-func (r *reader) externName(export bool) string {
+// externName is the name of an import or export, with its attributes. Those have
+// no meaning here, but rules of their own.
+type externName struct {
+	text string
+	// implements is the name of an interface; empty: there is none.
+	implements string
+}
+
+// Attributes of a name.
+const (
+	attrImplements = iota
+	attrVersionSuffix
+	attrExternalID
+	attributes
+)
+
+func (r *reader) externName() externName {
 	at := r.at()
 	kind := r.byte("a name")
 	if kind > 2 {
 		failAt(at, "expected a name (0 to 2), found %d", kind)
 	}
 	at = r.at()
-	name := r.name("a name")
+	n := externName{text: r.name("a name")}
+	suffix, suffixed := "", false
 	if kind == 2 {
-		seen := [3]bool{}
+		seen := [attributes]bool{}
 		for range r.count("attributes of a name") {
 			at := r.at()
 			a := r.byte("an attribute")
-			if a > 2 || seen[a] {
+			if a >= attributes || seen[a] {
 				failAt(at, "expected another attribute of a name, found %d", a)
 			}
 			seen[a] = true
-			r.name("an attribute")
+			value := r.name("an attribute")
+			switch a {
+			case attrImplements:
+				if !isInterface(value) {
+					failAt(at, "%.100q implements %.100q, which is not the name of an interface", n.text, value)
+				}
+				n.implements = value
+			case attrVersionSuffix:
+				suffix, suffixed = value, true
+			}
 		}
 	}
-	if !isExternName(name, export) {
-		failAt(at, "expected the name of an import or export, found %.100q", name)
+	if !isPlain(n.text) && !isInterface(n.text) {
+		failAt(at, "expected the name of an import or export, found %.100q", n.text)
 	}
-	return name
-}
-
-func isExternName(name string, export bool) bool {
-	switch {
-	case isPlain(name):
-		return true
-	case !export && strings.HasSuffix(name, ">") && isDependency(name):
-		return true
+	if suffixed {
+		_, version, _ := strings.Cut(n.text, "@")
+		if isPlain(n.text) || !isCanonical(version) || !isSemantic(version+suffix) {
+			failAt(at, "the suffix %.100q makes no version of %.100q", suffix, n.text)
+		}
 	}
-	return isInterface(name)
+	return n
 }
 
 func isPlain(name string) bool {
@@ -109,18 +129,6 @@ func isPlain(name string) bool {
 	return isLabel(name)
 }
 
-func isDependency(name string) bool {
-	if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return false
-	}
-	for _, prefix := range []string{"unlocked-dep=<", "locked-dep=<", "url=<", "integrity=<", "relative-url=<"} {
-		if strings.HasPrefix(name, prefix) {
-			return true
-		}
-	}
-	return false
-}
-
 // isInterface tells whether name is that of an interface: "ns:pkg/name@1.0.0",
 // the version being optional.
 func isInterface(name string) bool {
@@ -134,21 +142,45 @@ func isInterface(name string) bool {
 		isLabel(ns) && isLabel(pkg) && strings.ToLower(ns+pkg) == ns+pkg
 }
 
-// isVersion tells whether v is a semantic version, or the prefix of one that
-// stands for all that are compatible: "1", "0.2", "0.0.3".
-func isVersion(v string) bool {
+// isVersion tells whether v is a semantic version, or the beginning of one that
+// stands for all that are compatible.
+func isVersion(v string) bool { return isSemantic(v) || isCanonical(v) }
+
+// isCanonical tells whether v is the part of a version up to the first number
+// that is not 0: "1", "0.2", "0.0.3"; or "0.0.0".
+func isCanonical(v string) bool {
+	numbers := strings.Split(v, ".")
+	for i, n := range numbers {
+		if !isNumber(n) || (n == "0") != (i < len(numbers)-1) && v != "0.0.0" {
+			return false
+		}
+	}
+	return len(numbers) <= 3
+}
+
+func isSemantic(v string) bool {
 	v, build, hasBuild := strings.Cut(v, "+")
 	v, pre, hasPre := strings.Cut(v, "-")
 	if hasBuild && !identifiers(build) || hasPre && !identifiers(pre) {
 		return false
 	}
-	numbers := strings.Split(v, ".")
-	for _, n := range numbers {
-		if n == "" || strings.Trim(n, "0123456789") != "" || len(n) > 1 && n[0] == '0' {
+	for id := range strings.SplitSeq(pre, ".") {
+		if hasPre && strings.Trim(id, "0123456789") == "" && !isNumber(id) {
 			return false
 		}
 	}
-	return len(numbers) <= 3 && (len(numbers) == 3 || !hasBuild && !hasPre)
+	numbers := strings.Split(v, ".")
+	for _, n := range numbers {
+		if !isNumber(n) {
+			return false
+		}
+	}
+	return len(numbers) == 3
+}
+
+// isNumber tells whether n is a number without zeros in front.
+func isNumber(n string) bool {
+	return n != "" && strings.Trim(n, "0123456789") == "" && (len(n) == 1 || n[0] != '0')
 }
 
 func identifiers(s string) bool {
@@ -167,7 +199,11 @@ type externs struct {
 	keys  labels
 }
 
-func (e *externs) add(at int64, x Extern) {
+func (e *externs) add(at int64, name externName, t Entity) {
+	x := Extern{name.text, t}
+	if name.implements != "" && (t.Sort != Instance || !isPlain(x.Name)) {
+		failAt(at, "%.100q implements the interface %.100q; only an instance with a plain name can", x.Name, name.implements)
+	}
 	if e.index == nil {
 		e.index, e.keys = map[string]int{}, labels{}
 	}
@@ -219,12 +255,12 @@ func (e *externs) checkAnnotation(at int64, x Extern) {
 		if t != nil && t.Kind == Result {
 			t = t.Elem
 		}
-		if t == nil || t.Kind != Own || t.Resource != res {
+		if t == nil || t.Kind != Own || t.handle != res {
 			failAt(at, "a constructor of %.100q has to answer it", name)
 		}
 	case "method":
 		if len(f.Params) == 0 || f.Params[0].Name != "self" ||
-			f.Params[0].Type.Kind != Borrow || f.Params[0].Type.Resource != res {
+			f.Params[0].Type.Kind != Borrow || f.Params[0].Type.handle != res {
 			failAt(at, "a method of %.100q has to take it as self", name)
 		}
 	}

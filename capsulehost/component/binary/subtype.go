@@ -7,7 +7,8 @@ import (
 
 // matcher compares types. Resources on the side of what is wanted stand for
 // those that bound maps them to; a resource that may be bound and is not yet is
-// bound by the first that is compared with it.
+// bound by the first that is compared with it. Other names of a resource are the
+// resource itself here.
 type matcher struct {
 	d     *decoder
 	at    int64
@@ -26,6 +27,7 @@ func (d *decoder) matcher(at int64, free []*Resource) *matcher {
 
 // resource compares resource types; bind tells whether the place may bind one.
 func (m *matcher) resource(have, want *Resource, bind bool) bool {
+	have, want = have.root(), want.root()
 	b, mapped := m.bound[want]
 	if !mapped {
 		return have == want
@@ -224,91 +226,4 @@ func coreMismatch(have, want CoreEntity) string {
 		return "its limits are too wide"
 	}
 	return ""
-}
-
-// subst replaces resources in types.
-type subst struct {
-	d    *decoder
-	at   int64
-	to   map[*Resource]*Resource
-	memo map[Type]Type
-}
-
-func (d *decoder) subst(at int64, to map[*Resource]*Resource) *subst {
-	return &subst{d: d, at: at, to: to, memo: map[Type]Type{}}
-}
-
-func (s *subst) resource(r *Resource) *Resource {
-	if to := s.to[r]; to != nil {
-		return to
-	}
-	return r
-}
-
-func (s *subst) typ(t Type) Type {
-	switch t := t.(type) {
-	case *Resource:
-		return s.resource(t)
-	case *ValType:
-		return s.val(t)
-	}
-	if t == nil || !mentions(t) {
-		return t
-	}
-	if to := s.memo[t]; to != nil {
-		return to
-	}
-	var to Type
-	switch t := t.(type) {
-	case *FuncType:
-		s.d.spend(s.at, 1+len(t.Params))
-		to = newFunc(s.fields(t.Params), s.val(t.Result))
-	case *InstanceType:
-		s.d.spend(s.at, t.weight)
-		in := *t
-		in.Exports = s.externs(t.Exports)
-		to = &in
-	case *ComponentType:
-		s.d.spend(s.at, t.weight)
-		in := *t
-		in.Imports, in.Exports = s.externs(t.Imports), s.externs(t.Exports)
-		to = &in
-	}
-	s.memo[t] = to
-	return to
-}
-
-func (s *subst) val(t *ValType) *ValType {
-	if t == nil || !t.resources {
-		return t
-	}
-	if to := s.memo[t]; to != nil {
-		return to.(*ValType)
-	}
-	s.d.spend(s.at, 1+len(t.Fields))
-	in := *t
-	in.Elem, in.Err, in.Of = s.val(t.Elem), s.val(t.Err), s.val(t.Of)
-	in.Fields = s.fields(t.Fields)
-	if t.Resource != nil {
-		in.Resource = s.resource(t.Resource)
-	}
-	s.memo[t] = &in
-	return &in
-}
-
-func (s *subst) fields(l []Field) []Field {
-	out := make([]Field, len(l))
-	for i, f := range l {
-		out[i] = Field{f.Name, s.val(f.Type)}
-	}
-	return out
-}
-
-func (s *subst) externs(l []Extern) []Extern {
-	out := make([]Extern, len(l))
-	for i, e := range l {
-		out[i] = e
-		out[i].Type = s.typ(e.Type)
-	}
-	return out
 }

@@ -133,12 +133,17 @@ func (s *scope) compound(at int64, code byte, r *reader, t *ValType) {
 		t.Elem = s.optionalVal(r, "the type of ok")
 		t.Err = s.optionalVal(r, "the type of error")
 	case 0x69:
-		t.Kind, t.Resource = Own, typeOf[*Resource](s, r, "a resource type")
+		s.handle(r, t, Own)
 	case 0x68:
-		t.Kind, t.Resource = Borrow, typeOf[*Resource](s, r, "a resource type")
+		s.handle(r, t, Borrow)
 	default:
 		failAt(at, "expected a type, found %#02x", code)
 	}
+}
+
+func (s *scope) handle(r *reader, t *ValType, k Kind) {
+	t.Kind, t.handle = k, typeOf[*Resource](s, r, "a resource type")
+	t.Resource = t.handle.root()
 }
 
 func needOne(at int64, n int, what string) {
@@ -179,7 +184,7 @@ func (s *scope) resource(at int64, r *reader) *Resource {
 		failAt(at, "a resource type is defined in a type")
 	}
 	r.expect(0x7f, "the representation of a resource, i32")
-	d := &DefResource{Resource: s.slot(&Resource{Local: true}), Dtor: -1}
+	d := &DefResource{Resource: s.fresh(&Resource{Local: true}, false), Dtor: -1}
 	switch b := r.byte("a destructor"); b {
 	case 0:
 	case 1:
@@ -193,14 +198,13 @@ func (s *scope) resource(at int64, r *reader) *Resource {
 	default:
 		failAt(at, "expected a destructor (0 or 1), found %#02x", b)
 	}
-	s.made = append(s.made, d.Resource)
 	s.def(d)
 	return d.Resource
 }
 
 // typeScope opens the scope of the type of an instance or component.
 func (s *scope) typeScope(r *reader) *scope {
-	in := &scope{d: s.d, outer: s, depth: s.depth + 1, known: map[*Resource]bool{}}
+	in := &scope{d: s.d, outer: s, depth: s.depth + 1}
 	if in.depth > maxNesting {
 		r.failf("components and types are nested more than %d deep", maxNesting)
 	}
@@ -218,6 +222,7 @@ func (s *scope) instanceType(r *reader) *InstanceType {
 
 func (s *scope) componentType(r *reader) *ComponentType {
 	in := s.typeScope(r)
+	in.visible = s.d.visible(nil)
 	for range r.count("declarations") {
 		at := r.at()
 		if b := r.byte("a declaration"); b != 3 {
@@ -244,9 +249,10 @@ func (s *scope) declaration(at int64, code byte, r *reader) {
 		s.alias(r)
 	case 4:
 		at := r.at()
-		name := r.externName(true)
-		e, _ := s.introduce(at, r, name, &s.made)
-		s.exports.add(at, Extern{name, e})
+		name := r.externName()
+		e, _ := s.introduce(at, r, name.text, false)
+		s.exports.add(at, name, e)
+		s.introduced(at, Extern{name.text, e}, false)
 	default:
 		failAt(at, "expected a declaration (0 to 4), found %d", code)
 	}
@@ -254,9 +260,11 @@ func (s *scope) declaration(at int64, code byte, r *reader) {
 
 func newInstance(exports externs, bound []*Resource) *InstanceType {
 	t := &InstanceType{Exports: exports.list, index: exports.index, bound: bound}
-	t.weight = 1 + weightOf(t.Exports)
+	t.weight, t.closed = 1+weightOf(t.Exports), true
 	for _, e := range t.Exports {
 		t.resources = t.resources || mentions(e.Type)
+		t.names = t.names || needsNames(e.Type)
+		t.closed = t.closed && closed(e.Type)
 	}
 	return t
 }
@@ -276,6 +284,19 @@ func mentions(t Type) bool {
 		return true
 	}
 	return false
+}
+
+// needsNames tells whether there may be a type in t that needs a name.
+func needsNames(t Type) bool {
+	switch t := t.(type) {
+	case *ValType:
+		return t.names
+	case *FuncType:
+		return t.names
+	case *InstanceType:
+		return t.names
+	}
+	return t != nil
 }
 
 func weightOf(l []Extern) int {

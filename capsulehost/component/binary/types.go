@@ -80,6 +80,7 @@ type ValType struct {
 	Err      *ValType // of Result, or nil
 	Len      uint32   // of FixedList
 	Resource *Resource
+	handle   *Resource // Resource, or the other name of it that the type was written with
 
 	// Size and Align are those of the value in a memory of 32 bits, in bytes.
 	Size, Align uint32
@@ -90,8 +91,10 @@ type ValType struct {
 	// it.
 	Borrows, Dynamic bool
 
-	resources bool   // there is a handle in it
-	wide      uint64 // at least its size in a memory of 64 bits, which MaxSize bounds too
+	wideSize  uint64 // in a memory of 64 bits, which MaxSize bounds too
+	wideAlign uint32
+	resources bool // there is a handle in it
+	names     bool // it is a type that needs a name, or there is one in it; see visible
 	depth     int
 }
 
@@ -108,10 +111,11 @@ type FuncType struct {
 	Params []Field
 	Result *ValType
 
-	resources bool
+	resources, names bool
 }
 
-// Resource is a resource type. Two are equal if they are the same pointer.
+// Resource is a resource type, or another name of one. Resource types are equal
+// if they are the same pointer; other names of one have its slot.
 type Resource struct {
 	// Name is what it is exported or imported as; empty if it is neither.
 	Name string
@@ -120,6 +124,17 @@ type Resource struct {
 	Slot int
 	// Local tells whether the component itself defines it.
 	Local bool
+
+	of    *Resource // what this is another name of; nil: it is no other name
+	alias int       // numbers the names
+}
+
+// root returns the resource type itself.
+func (r *Resource) root() *Resource {
+	if r.of != nil {
+		return r.of
+	}
+	return r
 }
 
 // Sort is what an import, an export or an alias is of.
@@ -192,7 +207,9 @@ type InstanceType struct {
 	index     map[string]int
 	bound     []*Resource // that the type itself introduces
 	resources bool
-	weight    int // how much there is in it
+	names     bool
+	closed    bool // no component's type is in it
+	weight    int  // how much there is in it
 }
 
 // Export returns the export with this name.
@@ -214,200 +231,14 @@ type ComponentType struct {
 	weight    int
 }
 
-// newVal computes what follows from a type's structure. problem is empty if the
-// type is good.
-func newVal(t *ValType) (_ *ValType, problem string) {
-	t.Align = 1
-	var flat []CoreType
-	one := func(size uint32, c CoreType) {
-		t.Size, t.Align, flat = size, size, []CoreType{c}
-	}
-	switch t.Kind {
-	case Bool, S8, U8:
-		one(1, I32)
-	case S16, U16:
-		one(2, I32)
-	case S32, U32, Char, Own, Borrow:
-		one(4, I32)
-	case S64, U64:
-		one(8, I64)
-	case Float32:
-		one(4, F32)
-	case Float64:
-		one(8, F64)
-	case String, List:
-		t.Size, t.Align, flat = 8, 4, []CoreType{I32, I32}
-	case Flags:
-		one(discriminant(t.Kind, len(t.Labels)), I32)
-	case Enum:
-		one(discriminant(t.Kind, len(t.Labels)), I32)
-	case FixedList, Record, Tuple:
-		problem = t.product(&flat)
-	case Variant, Option, Result:
-		problem = t.sum(&flat)
-	}
-	t.Flat = flat
-	t.inherit()
-	switch {
-	case problem != "":
-	case t.depth > maxDepth:
-		problem = "a value type is nested too deep"
-	case t.Size > MaxSize || t.wide > MaxSize:
-		problem = "a value type has a size of 2^28 bytes or more"
-	}
-	return t, problem
-}
-
-// discriminant returns the size of the number of a case, or of a set of flags.
-func discriminant(k Kind, n int) uint32 {
-	switch {
-	case k == Flags && n <= 8, k != Flags && n <= 1<<8:
-		return 1
-	case k == Flags && n <= 16, k != Flags && n <= 1<<16:
-		return 2
-	}
-	return 4
-}
-
-// Discriminant returns the size in memory of the number of t's case, in bytes.
-func (t *ValType) Discriminant() uint32 {
-	switch t.Kind {
-	case Variant:
-		return discriminant(t.Kind, len(t.Fields))
-	case Enum, Flags:
-		return discriminant(t.Kind, len(t.Labels))
-	}
-	return 1
-}
-
-// CaseTypes returns the payloads of the cases of a variant, option or result;
-// nil for a case without one.
-func (t *ValType) CaseTypes() []*ValType {
-	switch t.Kind {
-	case Option:
-		return []*ValType{nil, t.Elem}
-	case Result:
-		return []*ValType{t.Elem, t.Err}
-	case Variant:
-		cases := make([]*ValType, len(t.Fields))
-		for i, f := range t.Fields {
-			cases[i] = f.Type
-		}
-		return cases
-	}
-	return nil
-}
-
-// AlignTo rounds n up to a multiple of align.
-func AlignTo(n, align uint32) uint32 { return (n + align - 1) &^ (align - 1) }
-
-func (t *ValType) product(flat *[]CoreType) string {
-	if t.Kind == FixedList {
-		if uint64(t.Len)*uint64(t.Elem.Size) > MaxSize {
-			return "a value type has a size of 2^28 bytes or more"
-		}
-		t.Size, t.Align = t.Len*t.Elem.Size, t.Elem.Align
-		for range min(t.Len, MaxFlat+1) {
-			*flat = appendFlat(*flat, t.Elem.Flat)
-		}
-		return ""
-	}
-	var size uint32
-	for _, f := range t.Fields {
-		size = AlignTo(size, f.Type.Align) + f.Type.Size
-		if size > MaxSize {
-			return "a value type has a size of 2^28 bytes or more"
-		}
-		t.Align = max(t.Align, f.Type.Align)
-		*flat = appendFlat(*flat, f.Type.Flat)
-	}
-	t.Size = AlignTo(size, t.Align)
-	return ""
-}
-
-func (t *ValType) sum(flat *[]CoreType) string {
-	disc := t.Discriminant()
-	var size uint32
-	align := uint32(1)
-	joined := []CoreType{I32}
-	for _, c := range t.CaseTypes() {
-		if c == nil {
-			continue
-		}
-		size, align = max(size, c.Size), max(align, c.Align)
-		for i, f := range c.Flat {
-			if i+1 < len(joined) {
-				joined[i+1] = join(joined[i+1], f)
-			} else {
-				joined = append(joined, f)
-			}
-		}
-	}
-	t.Align = max(disc, align)
-	t.Size = AlignTo(AlignTo(disc, align)+size, t.Align)
-	*flat = appendFlat(nil, joined)
-	return ""
-}
-
-// Payload returns where in memory the payload of a variant, option or result
-// begins.
-func (t *ValType) Payload() uint32 {
-	align := uint32(1)
-	for _, c := range t.CaseTypes() {
-		if c != nil {
-			align = max(align, c.Align)
-		}
-	}
-	return AlignTo(t.Discriminant(), align)
-}
-
-func appendFlat(flat, more []CoreType) []CoreType {
-	return append(flat, more[:min(len(more), MaxFlat+1-len(flat))]...)
-}
-
-func join(a, b CoreType) CoreType {
-	switch {
-	case a == b:
-		return a
-	case a == I32 && b == F32, a == F32 && b == I32:
-		return I32
-	}
-	return I64
-}
-
-// inherit computes what a type has from those in it.
-func (t *ValType) inherit() {
-	t.Borrows = t.Kind == Borrow
-	t.resources = t.Kind == Borrow || t.Kind == Own
-	t.Dynamic = t.Kind == String || t.Kind == List
-	t.wide = uint64(t.Size)
-	if t.Dynamic {
-		t.wide = 16
-	}
-	if t.Kind == FixedList {
-		t.wide = uint64(t.Len) * t.Elem.wide
-	}
-	from := func(u *ValType) {
-		if u == nil {
-			return
-		}
-		t.Borrows = t.Borrows || u.Borrows
-		t.Dynamic = t.Dynamic || u.Dynamic
-		t.resources = t.resources || u.resources
-		t.depth = max(t.depth, u.depth+1)
-	}
-	from(t.Elem)
-	from(t.Err)
-	for _, f := range t.Fields {
-		from(f.Type)
-	}
-}
-
 func newFunc(params []Field, result *ValType) *FuncType {
 	t := &FuncType{Params: params, Result: result}
-	t.resources = result != nil && result.resources
+	if result != nil {
+		t.resources, t.names = result.resources, result.names
+	}
 	for _, p := range params {
 		t.resources = t.resources || p.Type.resources
+		t.names = t.names || p.Type.names
 	}
 	return t
 }

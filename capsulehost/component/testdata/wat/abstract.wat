@@ -1,0 +1,55 @@
+;; A component exports one resource type as two: as it is and as another, by
+;; itself and in an instance. Who instantiates it cannot tell that they are one;
+;; each handle is dropped by the type that it came with. run answers the number of
+;; destructions that there were, which is 3 more at each call.
+(component
+  (component $C
+    (core module $M
+      (global $n (mut i32) (i32.const 0))
+      (func (export "dtor") (param i32) (global.set $n (i32.add (global.get $n) (i32.const 1))))
+      (func (export "count") (result i32) (global.get $n)))
+    (core instance $m (instantiate $M))
+    (type $R (resource (rep i32) (dtor (core func $m "dtor"))))
+    (core func $new (canon resource.new $R))
+    (export $R1 "r1" (type $R))
+    (func $make1 (param "n" u32) (result (own $R1)) (canon lift (core func $new)))
+    (export "make1" (func $make1))
+    (export $R2 "r2" (type $R) (type (sub resource)))
+    (func $make2 (param "n" u32) (result (own $R2)) (canon lift (core func $new)))
+    (export "make2" (func $make2))
+    (func $make (param "n" u32) (result (own $R)) (canon lift (core func $new)))
+    (instance $bag (export "r" (type $R)) (export "make" (func $make)))
+    (export "i" (instance $bag) (instance
+      (export "r" (type $r (sub resource)))
+      (export "make" (func (param "n" u32) (result (own $r))))))
+    (func (export "count") (result u32) (canon lift (core func $m "count"))))
+  (instance $c (instantiate $C))
+  (alias export $c "r1" (type $R1))
+  (alias export $c "r2" (type $R2))
+  (alias export $c "i" (instance $i))
+  (alias export $i "r" (type $R3))
+  (core func $make1 (canon lower (func $c "make1")))
+  (core func $make2 (canon lower (func $c "make2")))
+  (core func $make3 (canon lower (func $i "make")))
+  (core func $drop1 (canon resource.drop $R1))
+  (core func $drop2 (canon resource.drop $R2))
+  (core func $drop3 (canon resource.drop $R3))
+  (core func $count (canon lower (func $c "count")))
+  (core module $Main
+    (import "" "make1" (func $make1 (param i32) (result i32)))
+    (import "" "make2" (func $make2 (param i32) (result i32)))
+    (import "" "make3" (func $make3 (param i32) (result i32)))
+    (import "" "drop1" (func $drop1 (param i32)))
+    (import "" "drop2" (func $drop2 (param i32)))
+    (import "" "drop3" (func $drop3 (param i32)))
+    (import "" "count" (func $count (result i32)))
+    (func (export "run") (result i32)
+      (call $drop1 (call $make1 (i32.const 1)))
+      (call $drop2 (call $make2 (i32.const 2)))
+      (call $drop3 (call $make3 (i32.const 3)))
+      (call $count)))
+  (core instance $main (instantiate $Main (with "" (instance
+    (export "make1" (func $make1)) (export "make2" (func $make2)) (export "make3" (func $make3))
+    (export "drop1" (func $drop1)) (export "drop2" (func $drop2)) (export "drop3" (func $drop3))
+    (export "count" (func $count))))))
+  (func (export "run") (result u32) (canon lift (core func $main "run"))))
