@@ -55,7 +55,7 @@ func (e *env) unpack(c *cli.Context, module *os.File, req *session.RunRequest, r
 	}
 	in, ok := m.Handler(topic)
 	if !ok {
-		return fault.New(fault.Failed, "see its [[interceptor]] tables, or name the action itself with --action", "%s: nothing handles the event %q", req.ManifestName, topic)
+		return fault.New(fault.Failed, "see its [subscribe] table, or name the action itself with --action", "%s: nothing handles the event %q", req.ManifestName, topic)
 	}
 	req.Action = in.Action
 	return nil
