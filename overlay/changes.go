@@ -183,7 +183,11 @@ var errStop = errors.New("stop")
 
 // selection is a set of paths, each with all below it. An empty one is
 // everything.
-type selection []string
+type selection struct {
+	paths []string
+	set   map[string]bool // paths
+	over  map[string]bool // what is above one of them
+}
 
 // newSelection checks and cleans paths: slashes at the ends and double ones
 // are dropped, "." is the root. EINVAL for "..", NUL and names too long.
@@ -196,25 +200,50 @@ func newSelection(paths []string) (selection, error) {
 				continue
 			}
 			if err := vfs.CheckName(name); err != nil {
-				return nil, fmt.Errorf("%q: %w", p, err)
+				return selection{}, fmt.Errorf("%q: %w", p, err)
 			}
 			names = append(names, name)
 		}
 		if len(names) == 0 {
-			return nil, nil // the root: everything
+			return selection{}, nil // the root: everything
 		}
-		s = append(s, strings.Join(names, "/"))
+		s.add(strings.Join(names, "/"))
 	}
 	return s, nil
 }
 
+// add adds a path. The caller is alone with s.
+func (s *selection) add(path string) {
+	if s.set[path] {
+		return
+	}
+	if s.set == nil {
+		s.set, s.over = make(map[string]bool), make(map[string]bool)
+	}
+	s.paths = append(s.paths, path)
+	s.set[path] = true
+	for up, ok := parentOf(path); ok && !s.over[up]; up, ok = parentOf(up) {
+		s.over[up] = true
+	}
+}
+
+// parentOf returns the path of the directory that holds path; the root is in none.
+func parentOf(path string) (dir string, ok bool) {
+	if path == "" {
+		return "", false
+	}
+	return path[:max(strings.LastIndexByte(path, '/'), 0)], true
+}
+
+func (s *selection) everything() bool { return len(s.paths) == 0 }
+
 // has tells whether path is selected.
-func (s selection) has(path string) bool {
-	if len(s) == 0 {
+func (s *selection) has(path string) bool {
+	if s.everything() {
 		return true
 	}
-	for _, p := range s {
-		if within(path, p) {
+	for ok := true; ok; path, ok = parentOf(path) {
+		if s.set[path] {
 			return true
 		}
 	}
@@ -222,54 +251,29 @@ func (s selection) has(path string) bool {
 }
 
 // leads tells whether something at, above or below path is selected.
-func (s selection) leads(path string) bool {
-	if s.has(path) {
-		return true
-	}
-	for _, p := range s {
-		if within(p, path) {
-			return true
-		}
-	}
-	return false
-}
+func (s *selection) leads(path string) bool { return s.has(path) || s.over[path] }
 
 // choice is what a commit or discard works on: the selected paths with all below, and
 // single entries that have to come with them.
 type choice struct {
-	sel   selection
-	all   bool // the selection is everything
-	exact map[string]bool
-	need  selection // the exact paths, for leads
+	sel  selection
+	need selection // single entries, without what is below; none if empty
 
 	// not is paths that are not chosen, nor anything below them, whatever the
 	// other fields say.
 	not map[string]bool
 }
 
+// all tells whether everything is selected.
+func (s *choice) all() bool { return s.sel.everything() }
+
 func (s *choice) has(path string) bool {
-	if s.excludes(path) {
-		return false
-	}
-	return s.all || len(s.sel) > 0 && s.sel.has(path) || s.exact[path]
+	return !s.excludes(path) && (s.sel.has(path) || s.need.set[path])
 }
 
 // leads tells whether path, something above or something below it is chosen.
 func (s *choice) leads(path string) bool {
-	if s.excludes(path) {
-		return false
-	}
-	return s.all || len(s.sel) > 0 && s.sel.leads(path) || len(s.need) > 0 && s.need.leadsTo(path)
-}
-
-// leadsTo tells whether path is one of s or above one.
-func (s selection) leadsTo(path string) bool {
-	for _, p := range s {
-		if within(p, path) {
-			return true
-		}
-	}
-	return false
+	return !s.excludes(path) && (s.sel.leads(path) || s.need.set[path] || s.need.over[path])
 }
 
 // add chooses one entry, and tells whether it was not chosen before.
@@ -277,8 +281,7 @@ func (s *choice) add(path string) bool {
 	if s.has(path) || s.excludes(path) {
 		return false
 	}
-	s.exact[path] = true
-	s.need = append(s.need, path)
+	s.need.add(path)
 	return true
 }
 

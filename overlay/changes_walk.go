@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/astridfs/astridfs/vfs"
+	"github.com/astridfs/astridfs/vfs/at"
 )
 
 // walk makes the change set. It is for one goroutine.
@@ -20,6 +21,7 @@ type walk struct {
 	baseLength int64            // of the log when base was read, or a little less
 	settled    bool             // a commit has begun, which records what it does itself
 	inodes     map[inode]*known // of base; nil before it is needed
+	compared   map[pair]What    // of files with several names
 	emit       func(Change) error
 }
 
@@ -208,11 +210,29 @@ func (w *walk) upperDir(p *place, o *object) error {
 	return w.dir(p.enter(o))
 }
 
-// compare returns how o differs from what it covers, which is of its type.
+// pair is two files in the state that they were looked at in.
+type pair struct {
+	low, up           at.Ident
+	lowCtime, upCtime vfs.Timespec
+}
+
+// compare returns how o differs from what it covers, which is of its type. Of
+// two files that have several names each, that is found out once.
 func (w *walk) compare(o *object) (What, error) {
+	several := !o.attr.IsDir() && o.attr.Nlink > 1 && o.low.attr.Nlink > 1
+	key := pair{o.low.id, o.id, o.low.attr.Ctime, o.attr.Ctime}
+	if d, ok := w.compared[key]; several && ok {
+		return d, nil
+	}
 	d, err := differences(w.ctx, o.low.location(), &o.low.attr, o.loc, &o.attr)
 	if o.attr.IsDir() {
 		d &^= Content
+	}
+	if several && err == nil {
+		if w.compared == nil {
+			w.compared = make(map[pair]What)
+		}
+		w.compared[key] = d
 	}
 	return d, err
 }

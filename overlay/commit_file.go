@@ -68,29 +68,29 @@ func unchanged(a *vfs.Attr, x at.Ident, b *vfs.Attr, y at.Ident) bool {
 }
 
 // keep leaves the workspace's file where it is if its contents are right, and
-// sets what else is to be.
-func (c *commit) keep(o *object) (bool, error) {
+// sets what else is to be. It also tells in what the two differed.
+func (c *commit) keep(o *object) (kept bool, diff What, err error) {
 	if !o.low.exists() || o.low.attr.Type() != o.attr.Type() {
-		return false, nil
+		return false, 0, nil
 	}
-	diff, err := differences(c.ctx, o.low.location(), &o.low.attr, o.loc, &o.attr)
+	diff, err = differences(c.ctx, o.low.location(), &o.low.attr, o.loc, &o.attr)
 	if err != nil || diff&Content != 0 {
-		return false, err
+		return false, diff, err
 	}
 	if len(c.survey.strangers[c.fs.devs.ino(o.low.id)]) > 0 {
-		return false, nil // its number is that of another file of the view
+		return false, diff, nil // its number is that of another file of the view
 	}
 	if o.low.attr.Nlink > 1 {
 		// One of several names in the workspace: is it that in the view?
 		own, err := c.isCopy(o)
 		if err != nil || !own {
-			return false, err
+			return false, diff, err
 		}
 	}
 	if diff == 0 {
-		return true, nil
+		return true, 0, nil
 	}
-	return true, c.setAttrs(o, diff)
+	return true, diff, c.setAttrs(o, diff)
 }
 
 // isCopy tells whether o was copied up from the file that it covers, or an

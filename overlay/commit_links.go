@@ -67,6 +67,7 @@ func (c *commit) linkedFile(p *place, o *object) error {
 // one that has the right contents already under a name of the group, or a new
 // copy.
 func (c *commit) represent(p *place, o *object, mount uint64) (*linkHost, error) {
+	unlike := make(map[at.Ident]bool) // files whose contents are others
 	for _, path := range c.survey.groups[o.id] {
 		m := o
 		if path != o.path {
@@ -80,7 +81,7 @@ func (c *commit) represent(p *place, o *object, mount uint64) (*linkHost, error)
 				return nil, err
 			}
 		}
-		if m.id != o.id || !m.low.exists() {
+		if m.id != o.id || !m.low.exists() || unlike[m.low.id] {
 			continue
 		}
 		on, err := mountOf(m.low.location())
@@ -89,7 +90,9 @@ func (c *commit) represent(p *place, o *object, mount uint64) (*linkHost, error)
 		}
 		kept := false
 		if err == nil {
-			kept, err = c.keep(m)
+			var diff What
+			kept, diff, err = c.keep(m)
+			unlike[m.low.id] = diff&Content != 0
 		}
 		if err != nil {
 			return nil, err

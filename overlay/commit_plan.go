@@ -48,7 +48,7 @@ func (c *commit) judge(sel selection, out *withhold) (conflicts []Change, err er
 			return nil, err
 		}
 		c.walk, c.survey, c.base = w, w.survey, w.base
-		c.choice = choice{sel: sel, all: len(sel) == 0, exact: make(map[string]bool), not: out.paths}
+		c.choice = choice{sel: sel, not: out.paths}
 		c.moves, c.report.Also, c.report.Steps, conflicts = nil, nil, nil, nil
 		if err := c.close(); err != nil {
 			return nil, err
@@ -78,7 +78,7 @@ func (c *commit) judge(sel selection, out *withhold) (conflicts []Change, err er
 // the workspace lacks, both ends of a rename, and renames whose directory would
 // otherwise be deleted with what it was in.
 func (c *commit) close() error {
-	if c.choice.all {
+	if c.choice.all() {
 		for _, r := range c.survey.redirects {
 			if r.renamed && !c.choice.excludes(r.path) {
 				c.moves = append(c.moves, r)
@@ -86,14 +86,14 @@ func (c *commit) close() error {
 		}
 		return nil
 	}
-	for _, p := range c.choice.sel {
+	for _, p := range c.choice.sel.paths {
 		if err := c.above(p); err != nil {
 			return err
 		}
 	}
 	taken := make(map[*object]bool)
-	for before := -1; before != len(c.choice.need)+len(taken); {
-		before = len(c.choice.need) + len(taken)
+	for before := -1; before != len(c.choice.need.paths)+len(taken); {
+		before = len(c.choice.need.paths) + len(taken)
 		for _, f := range []func() error{c.linked, c.movedFiles, func() error { return c.movedDirs(taken) }} {
 			if err := f(); err != nil {
 				return err

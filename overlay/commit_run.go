@@ -168,7 +168,7 @@ func (c *commit) createObject(b *batch, o *object) (err error) {
 	if o.attr.Nlink > 1 {
 		return c.linkedFile(b.p, o)
 	}
-	kept, err := c.keep(o)
+	kept, _, err := c.keep(o)
 	if err != nil {
 		return err
 	}

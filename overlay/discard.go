@@ -40,7 +40,7 @@ func (fs *FS) Discard(ctx context.Context, paths []string) (Report, error) {
 	if err := fs.nameIndexed(ctx, false); err != nil {
 		return Report{}, err
 	}
-	d := &discard{fs: fs, ctx: ctx, own: make(map[at.Ident]int), choice: choice{sel: sel, all: len(sel) == 0, exact: make(map[string]bool)}}
+	d := &discard{fs: fs, ctx: ctx, own: make(map[at.Ident]int), choice: choice{sel: sel}}
 	err = d.run()
 	return d.report, err
 }
@@ -101,7 +101,7 @@ func (d *discard) run() error {
 
 // close finds what goes: the selected entries, and the other ends of renames.
 func (d *discard) close() error {
-	if d.choice.all {
+	if d.choice.all() {
 		names, err := listDir(d.fs.ly.upper, nil)
 		if err != nil {
 			return err
@@ -110,14 +110,14 @@ func (d *discard) close() error {
 		d.roots, d.clear = names, []string{""}
 		return nil
 	}
-	d.roots = slices.Clone(d.choice.sel)
+	d.roots = slices.Clone(d.choice.sel.paths)
 	add := func(path, why string) bool {
 		if !d.choice.add(path) {
 			return false
 		}
 		d.roots = append(d.roots, path)
 		// Everything below goes as well.
-		d.choice.sel = append(d.choice.sel, path)
+		d.choice.sel.add(path)
 		d.report.Also = append(d.report.Also, Note{path, why})
 		return true
 	}
@@ -194,7 +194,7 @@ func (d *discard) take() error {
 			}
 		}
 	}
-	if d.choice.all {
+	if d.choice.all() {
 		// Nothing is a copy any more, and no name is gone.
 		if err := errors.Join(clearDir(d.fs.ly.index), clearDir(d.fs.ly.links)); err != nil {
 			return err

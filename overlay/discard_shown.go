@@ -78,7 +78,7 @@ func (d *discard) unindexFile(o *object) (copied bool, err error) {
 	}
 	return copied, o.loc.use(func(fd int, name string) error {
 		return d.fs.unindex(fd, name, func(string, *vfs.Attr) (int, error) {
-			if d.choice.all || copied && own >= int(o.low.attr.Nlink) {
+			if d.choice.all() || copied && own >= int(o.low.attr.Nlink) {
 				return -1, nil // nothing stays hidden
 			}
 			return own, nil
@@ -112,7 +112,7 @@ func (d *discard) shows(low *cover) error {
 // itself again, as what was once exchanged with it, show their own: two files of
 // one number are one file to the programs that copy trees.
 func (d *discard) renumber() error {
-	if d.choice.all || len(d.survey.strangers) == 0 {
+	if d.choice.all() || len(d.survey.strangers) == 0 {
 		return nil
 	}
 	s, err := d.fs.survey(d.ctx)
