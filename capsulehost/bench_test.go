@@ -16,6 +16,7 @@ import (
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"golang.org/x/sys/unix"
 
+	"github.com/astridfs/astridfs/boundary/gate"
 	"github.com/astridfs/astridfs/capsulehost"
 	"github.com/astridfs/astridfs/capsulehost/view"
 	"github.com/astridfs/astridfs/capsulehost/wasip1"
@@ -133,7 +134,11 @@ func BenchmarkGuestCall(b *testing.B) {
 		b.Fatal(err)
 	}
 	v, dir := newView(b)
-	v.Gate = grants{read: []string{"cwd://dir", "cwd://many"}, write: []string{"cwd://dir"}}
+	grants, err := gate.Parse([]string{"cwd://dir", "cwd://many"}, []string{"cwd://dir"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	v.Gate = grants
 	benchTree(b, dir)
 	over := &view.View{Workspace: workspaces["overlay"](b, dir), Gate: v.Gate}
 	ours := wasiBench(b, func(ctx context.Context, rt wazero.Runtime) (context.Context, wazero.ModuleConfig) {

@@ -353,11 +353,18 @@ func (fs *FS) Forget(id vfs.NodeID, count uint64) {
 // entry makes the answer of an operation for n, of which the caller of the
 // operation gets a reference: the one that this function is given.
 func (fs *FS) entry(n *node, a vfs.Attr, volatile bool) vfs.Entry {
+	e := vfs.Entry{Attr: a, Volatile: volatile}
+	fs.hand(n, &e)
+	return e
+}
+
+// hand completes e as entry does, whose attributes and Volatile are set.
+func (fs *FS) hand(n *node, e *vfs.Entry) {
 	n.lookups.Add(1)
+	e.Node = n.id
 	if fs.opt.LowerStatic {
-		a.Volatile, volatile = false, false
+		e.Attr.Volatile, e.Volatile = false, false
 	}
-	return vfs.Entry{Node: n.id, Attr: a, Volatile: volatile}
 }
 
 // step marks a point between two states on disk.

@@ -37,7 +37,7 @@ type found struct {
 }
 
 // Lookup implements [vfs.FS].
-func (fs *FS) Lookup(ctx context.Context, parent vfs.NodeID, name string) (vfs.Entry, error) {
+func (fs *FS) Lookup(ctx context.Context, parent vfs.NodeID, name string) (e vfs.Entry, err error) {
 	if err := vfs.CheckName(name); err != nil {
 		return vfs.Entry{}, err
 	}
@@ -46,25 +46,26 @@ func (fs *FS) Lookup(ctx context.Context, parent vfs.NodeID, name string) (vfs.E
 		return vfs.Entry{}, err
 	}
 	defer fs.put(p)
-	n, a, volatile, err := fs.lookupIn(ctx, p, name)
+	n, err := fs.lookupIn(ctx, p, name, &e)
 	if err != nil {
-		return vfs.Entry{Volatile: volatile && !fs.opt.LowerStatic}, err
+		return vfs.Entry{Volatile: e.Volatile && !fs.opt.LowerStatic}, err
 	}
-	return fs.entry(n, a, volatile), nil
+	fs.hand(n, &e)
+	return e, nil
 }
 
-// lookupIn returns the node that name in p stands for, with a reference, its
-// attributes, and whether that, or that there is none, may change without
-// anybody being told. The caller holds no lock. ENOENT.
-func (fs *FS) lookupIn(ctx context.Context, p *node, name string) (n *node, a vfs.Attr, volatile bool, err error) {
+// lookupIn returns the node that name in p stands for, with a reference, and
+// sets in e its attributes, and whether that, or that there is none, may change
+// without anybody being told. The caller holds no lock. ENOENT.
+func (fs *FS) lookupIn(ctx context.Context, p *node, name string, e *vfs.Entry) (n *node, err error) {
 	for tries := 0; tries < 10; tries++ {
 		p.d.mu.RLock()
 		fs.watchDir(p)
-		n, a, err = fs.lookupLocked(p, name)
+		n, err = fs.lookupLocked(p, name, &e.Attr)
 		if err == nil {
-			volatile = fs.nameVolatile(p, n)
+			e.Volatile = fs.nameVolatile(p, n)
 		} else {
-			volatile = len(p.d.lowers) > 0 && !p.d.watched()
+			e.Volatile = len(p.d.lowers) > 0 && !p.d.watched()
 		}
 		p.d.mu.RUnlock()
 		if err == errMoving {
@@ -73,13 +74,14 @@ func (fs *FS) lookupIn(ctx context.Context, p *node, name string) (n *node, a vf
 			continue
 		}
 		if err != errRemerge {
-			return n, a, volatile, err
+			return n, err
 		}
+		e.Volatile = false
 		if err = fs.remerge(ctx, p, name); err != nil {
-			return nil, a, false, err
+			return nil, err
 		}
 	}
-	return nil, a, false, syscall.ESTALE
+	return nil, syscall.ESTALE
 }
 
 // errRemerge says that what is to be merged below a known upper directory is
@@ -91,22 +93,22 @@ var errRemerge = fmt.Errorf("the lower directories were replaced: %w", syscall.E
 var errMoving = fmt.Errorf("a lower directory is on its way: %w", syscall.ESTALE)
 
 // lookupLocked returns the node that name in p stands for, with a reference,
-// and its attributes. p.d.mu is held, shared or not. ENOENT, errRemerge for a
-// directory, or errMoving, unless everything is frozen.
-func (fs *FS) lookupLocked(p *node, name string) (*node, vfs.Attr, error) {
+// and sets *a to its attributes. p.d.mu is held, shared or not. ENOENT,
+// errRemerge for a directory, or errMoving, unless everything is frozen.
+func (fs *FS) lookupLocked(p *node, name string, a *vfs.Attr) (*node, error) {
 	if p.d.dead {
-		return nil, vfs.Attr{}, syscall.ENOENT
+		return nil, syscall.ENOENT
 	}
 	for range 100 {
 		count := fs.moves.count.Load()
 		if c := p.d.kid(name); c != nil {
-			a, err := fs.revalidate(c)
+			err := fs.revalidate(c, a)
 			if err == syscall.ESTALE && fs.relocateLocked(c, p, name) {
-				a, err = fs.revalidate(c)
+				err = fs.revalidate(c, a)
 			}
 			if err == nil {
 				if err = fs.checkMerge(p, name, c); err == nil {
-					return c, a, nil
+					return c, nil
 				}
 			}
 			if vanished(err) && fs.moves.between(count) {
@@ -114,7 +116,7 @@ func (fs *FS) lookupLocked(p *node, name string) (*node, vfs.Attr, error) {
 			}
 			if err != syscall.ESTALE {
 				fs.put(c)
-				return nil, vfs.Attr{}, err
+				return nil, err
 			}
 			fs.detach(p, name, c, true)
 			fs.put(c)
@@ -125,14 +127,15 @@ func (fs *FS) lookupLocked(p *node, name string) (*node, vfs.Attr, error) {
 			err = errMoving
 		}
 		if err != nil {
-			return nil, vfs.Attr{}, err
+			return nil, err
 		}
-		if n, a, ok := fs.adopt(p, name, &f, seen); ok {
-			return n, a, nil
+		if n, shown, ok := fs.adopt(p, name, &f, seen); ok {
+			*a = shown
+			return n, nil
 		}
 		// A copy-up or another lookup came between.
 	}
-	return nil, vfs.Attr{}, syscall.ESTALE
+	return nil, syscall.ESTALE
 }
 
 // checkMerge tells whether the lower part of the directory c, name in p, is what
@@ -168,31 +171,31 @@ func (fs *FS) checkMerge(p *node, name string, c *node) error {
 	return nil
 }
 
-// revalidate returns the attributes of a known entry by one system call, or
-// ESTALE if the host has put something else in its place.
-func (fs *FS) revalidate(c *node) (vfs.Attr, error) {
+// revalidate sets *a to the attributes of a known entry by one system call. It
+// is ESTALE if the host has put something else in its place.
+func (fs *FS) revalidate(c *node, a *vfs.Attr) error {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if c.d == nil || c.d.upper.Load() != nil || len(c.d.lowers) == 0 || c.d.lowers[0].up == nil {
-		return c.statLocked()
+		return c.statInto(a)
 	}
 	// A lower directory: what its name stands for now, not what an open
 	// descriptor of it says.
 	l := c.d.lowers[0]
 	fd, err := l.up.at.Acquire()
 	if err != nil {
-		return vfs.Attr{}, gone(err)
+		return gone(err)
 	}
-	a, id, err := at.Stat(fd, l.name)
+	id, err := at.StatInto(fd, l.name, a)
 	l.up.at.Release()
 	if err != nil {
-		return vfs.Attr{}, gone(err)
+		return gone(err)
 	}
 	if id != c.real || !a.IsDir() {
-		return vfs.Attr{}, syscall.ESTALE
+		return syscall.ESTALE
 	}
-	c.showLocked(&a)
-	return a, nil
+	c.showLocked(a)
+	return nil
 }
 
 // detach takes name of p away from c. stale says that the host did it, or a
@@ -399,8 +402,8 @@ func (fs *FS) Path(ctx context.Context, id vfs.NodeID) (string, error) {
 
 // pathOf returns the path of n in the view. ENOENT.
 func (fs *FS) pathOf(n *node) (string, error) {
-	var names []string
-	size := 0
+	var buf [16]string
+	names := buf[:0]
 	for n.id != vfs.RootID {
 		n.mu.RLock()
 		l := n.link
@@ -409,16 +412,8 @@ func (fs *FS) pathOf(n *node) (string, error) {
 			return "", syscall.ENOENT
 		}
 		names = append(names, l.name)
-		size += len(l.name) + 1
 		n = l.parent
 	}
-	var b strings.Builder
-	b.Grow(size)
-	for i := len(names) - 1; i >= 0; i-- {
-		b.WriteString(names[i])
-		if i > 0 {
-			b.WriteByte('/')
-		}
-	}
-	return b.String(), nil
+	slices.Reverse(names)
+	return strings.Join(names, "/"), nil
 }

@@ -242,24 +242,30 @@ func gone(err error) error {
 
 // statLocked returns the attributes of n as the view shows them; n.mu is held,
 // shared or not. It is ESTALE if something else is there now.
-func (n *node) statLocked() (vfs.Attr, error) {
+func (n *node) statLocked() (a vfs.Attr, err error) {
+	err = n.statInto(&a)
+	return a, err
+}
+
+// statInto is statLocked that sets *a, to rubbish if it fails.
+func (n *node) statInto(a *vfs.Attr) error {
 	s, err := n.spotLocked()
 	if err != nil {
-		return vfs.Attr{}, err
+		return err
 	}
-	a, id, err := at.Stat(s.fd, s.name)
+	id, err := at.StatInto(s.fd, s.name, a)
 	s.release()
 	if err != nil {
-		return vfs.Attr{}, gone(err)
+		return gone(err)
 	}
 	if id != n.real || a.Type() != n.typ {
-		return vfs.Attr{}, syscall.ESTALE
+		return syscall.ESTALE
 	}
 	if n.d != nil && a.Nlink == 0 && !n.nameless {
-		return vfs.Attr{}, syscall.ESTALE // the host removed it
+		return syscall.ESTALE // the host removed it
 	}
-	n.showLocked(&a)
-	return a, nil
+	n.showLocked(a)
+	return nil
 }
 
 // showLocked turns the attributes of the real object into those of the view.

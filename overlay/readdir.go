@@ -447,12 +447,14 @@ func (h *dirHandle) lookup(ctx context.Context, de *vfs.DirEntry, from uint8) (v
 	if e, ok := h.lookupThere(de, from); ok {
 		return e, nil
 	}
-	n, a, volatile, err := h.fs.lookupIn(ctx, h.n, de.Name)
+	var e vfs.Entry
+	n, err := h.fs.lookupIn(ctx, h.n, de.Name, &e)
 	if err != nil {
 		return vfs.Entry{}, err
 	}
-	de.Ino = a.Ino
-	return h.fs.entry(n, a, volatile), nil
+	de.Ino = e.Attr.Ino
+	h.fs.hand(n, &e)
+	return e, nil
 }
 
 func (h *dirHandle) lookupThere(de *vfs.DirEntry, from uint8) (vfs.Entry, bool) {

@@ -38,8 +38,8 @@ func lockDirs(dirs ...*node) (unlock func()) {
 
 // entryOf looks name up in p for a change, with a reference.
 func (fs *FS) entryOf(ctx context.Context, p *node, name string) (*node, error) {
-	n, _, _, err := fs.lookupIn(ctx, p, name)
-	return n, err
+	var e vfs.Entry
+	return fs.lookupIn(ctx, p, name, &e)
 }
 
 // Unlink implements [vfs.FS].
@@ -84,7 +84,8 @@ func (fs *FS) Unlink(ctx context.Context, parent vfs.NodeID, name string) error 
 func (fs *FS) unlinkIn(p *node, name string) (*node, error) {
 	p.d.mu.Lock()
 	defer p.d.mu.Unlock()
-	n, _, err := fs.lookupLocked(p, name)
+	var a vfs.Attr
+	n, err := fs.lookupLocked(p, name, &a)
 	if err == errRemerge {
 		return nil, syscall.EISDIR
 	}

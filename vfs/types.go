@@ -1,7 +1,6 @@
 package vfs
 
 import (
-	"strings"
 	"syscall"
 	"time"
 
@@ -29,8 +28,11 @@ func CheckName(name string) error {
 		return syscall.EINVAL
 	case len(name) > NameMax:
 		return syscall.ENAMETOOLONG
-	case strings.IndexByte(name, '/') >= 0 || strings.IndexByte(name, 0) >= 0:
-		return syscall.EINVAL
+	}
+	for i := range len(name) {
+		if c := name[i]; c == '/' || c == 0 {
+			return syscall.EINVAL
+		}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -94,25 +95,42 @@ func (t *Target) Release() {
 // Errors are of type *[WalkError]. Errnos: ENOENT, ENOTDIR (a component before
 // the last is missing, is no directory; or a trailing slash follows a file),
 // ELOOP, ENAMETOOLONG, EINVAL (NUL), and those of Lookup.
-func Walk(ctx context.Context, fs FS, root NodeID, path string, flags WalkFlags) (Target, error) {
-	w := walker{ctx: ctx, fs: fs, root: root}
-	w.stack = w.buf[:0]
-	t, err := w.walk(path, flags)
-	w.releaseStack()
-	if err != nil {
-		return Target{}, err
+func Walk(ctx context.Context, fs FS, root NodeID, path string, flags WalkFlags) (t Target, err error) {
+	w := walkers.Get().(*walker)
+	w.ctx, w.fs, w.root = ctx, fs, root
+	if err = w.walk(path, flags); err == nil {
+		t = w.out
+		t.fs, t.root = fs, root
 	}
-	return t, nil
+	w.leave(0)
+	if cap(w.stack) <= keptSteps {
+		*w = walker{stack: w.stack}
+		walkers.Put(w)
+	}
+	return t, err
 }
 
+// keptSteps is the depth of the deepest walk whose memory is kept for others.
+const keptSteps = 64
+
+// walkers are those that no walk uses: what they hold is more than an operation
+// should cost the garbage collector.
+var walkers = sync.Pool{New: func() any { return &walker{stack: make([]step, 0, 8)} }}
+
+// walker is a walk under way.
 type walker struct {
 	ctx   context.Context
 	fs    FS
 	root  NodeID
 	links int
 	stack []step // directories below root that the walk is in
-	buf   [16]step
-	left  []string
+	out   Target // the result, as far as it is known
+
+	// text is the path that the walk was given. While it is plain, its first done
+	// bytes are the path of the directory that the walk is in, with a slash.
+	text string
+	done int
+	bent bool // it is not plain: a link, "." or "..", or a doubled slash was in it
 }
 
 // step is a directory on the way and the name it was reached by. The walker
@@ -130,11 +148,19 @@ func (w *walker) dir() NodeID {
 	return w.root
 }
 
-func (w *walker) releaseStack() {
-	for _, s := range w.stack {
-		w.fs.Forget(s.node, 1)
+// leave goes out of the directories below the first n of the stack.
+func (w *walker) leave(n int) {
+	for i := n; i < len(w.stack); i++ {
+		w.fs.Forget(w.stack[i].node, 1)
 	}
-	w.stack = w.stack[:0]
+	w.drop(n)
+}
+
+// drop has the stack hold n directories; the references to the others are
+// somebody else's.
+func (w *walker) drop(n int) {
+	clear(w.stack[n:])
+	w.stack = w.stack[:n]
 }
 
 // cut returns the first component of path and what follows its slashes; last
@@ -148,41 +174,49 @@ func cut(path string) (name, rest string, last, slash bool) {
 	return name, rest, rest == "", true
 }
 
-func (w *walker) walk(path string, flags WalkFlags) (Target, error) {
+// walk makes the result w.out; where it fails, that holds rubbish.
+func (w *walker) walk(path string, flags WalkFlags) error {
 	path = strings.TrimLeft(path, "/")
+	w.text = path
+	e := &w.out.Entry
 	for path != "" {
 		name, rest, last, slash := cut(path)
 		path = rest
 		switch name {
 		case ".":
+			w.bent = true
 			continue
 		case "..":
+			w.bent = true
 			if len(w.stack) == 0 {
-				return Target{}, &WalkError{Left: w.left, Err: ErrEscape}
+				return &WalkError{Left: w.out.Left, Err: ErrEscape}
 			}
 			top := len(w.stack) - 1
 			if !w.stack[top].link {
-				w.left = append(w.left, w.dirPath())
+				w.out.Left = append(w.out.Left, w.dirPath())
 			}
-			w.fs.Forget(w.stack[top].node, 1)
-			w.stack = w.stack[:top]
+			w.leave(top)
 			continue
 		}
 		if err := CheckName(name); err != nil {
-			return Target{}, w.fail(name, rest, err)
+			return w.fail(name, rest, err)
 		}
-		e, err := w.fs.Lookup(w.ctx, w.dir(), name)
+		var err error
+		*e, err = w.fs.Lookup(w.ctx, w.dir(), name)
 		if err != nil {
 			if last && errors.Is(err, syscall.ENOENT) {
-				return w.target(name, Entry{Volatile: e.Volatile}, slash), nil
+				*e = Entry{Volatile: e.Volatile}
+				w.target(name, slash)
+				return nil
 			}
-			return Target{}, w.fail(name, rest, err)
+			return w.fail(name, rest, err)
 		}
 		if e.Attr.IsSymlink() && (!last || slash || flags&Follow != 0) {
 			link, err := w.readlink(e.Node)
 			if err != nil {
-				return Target{}, w.fail(name, rest, err)
+				return w.fail(name, rest, err)
 			}
+			w.bent = true
 			for i := range w.stack {
 				w.stack[i].link = true
 			}
@@ -192,15 +226,26 @@ func (w *walker) walk(path string, flags WalkFlags) (Target, error) {
 			continue
 		}
 		if last && (!slash || e.Attr.IsDir()) {
-			return w.target(name, e, slash), nil
+			w.target(name, slash)
+			return nil
 		}
 		if !e.Attr.IsDir() {
 			w.fs.Forget(e.Node, 1)
-			return Target{}, w.fail(name, rest, syscall.ENOTDIR)
+			return w.fail(name, rest, syscall.ENOTDIR)
 		}
-		w.stack = append(w.stack, step{node: e.Node, name: name})
+		w.enter(name, rest, e.Node)
 	}
 	return w.here()
+}
+
+// enter goes into the directory node, whose reference the walker takes over.
+func (w *walker) enter(name, rest string, node NodeID) {
+	w.stack = append(w.stack, step{node: node, name: name})
+	if !w.bent {
+		end := w.done + len(name) + 1
+		w.done = len(w.text) - len(rest)
+		w.bent = w.done != end // but for one slash
+	}
 }
 
 // readlink gives the link's reference back and returns where it leads.
@@ -226,6 +271,9 @@ func (w *walker) path(name, rest string) string {
 	if len(w.stack) == 0 && rest == "" {
 		return name
 	}
+	if !w.bent && rest == "" {
+		return w.text[:w.done+len(name)]
+	}
 	var b strings.Builder
 	for _, s := range w.stack {
 		b.WriteString(s.name)
@@ -243,31 +291,30 @@ func (w *walker) path(name, rest string) string {
 func (w *walker) dirPath() string { return strings.TrimSuffix(w.path("", ""), "/") }
 
 func (w *walker) fail(name, rest string, err error) error {
-	return &WalkError{Path: w.path(name, rest), Rest: rest, Left: w.left, Err: err}
+	return &WalkError{Path: w.path(name, rest), Rest: rest, Left: w.out.Left, Err: err}
 }
 
-// target makes the result for a name in the directory that the walk is in. The
-// reference to that directory moves from the stack to the result.
-func (w *walker) target(name string, e Entry, slash bool) Target {
-	t := Target{Parent: w.dir(), Name: name, Entry: e, MustBeDir: slash, Path: w.path(name, ""), Left: w.left, fs: w.fs, root: w.root}
+// target completes the result for a name in the directory that the walk is in.
+// The reference to that directory moves from the stack to the result.
+func (w *walker) target(name string, slash bool) {
+	w.out.Parent, w.out.Name, w.out.MustBeDir, w.out.Path = w.dir(), name, slash, w.path(name, "")
 	if n := len(w.stack); n > 0 {
-		w.stack = w.stack[:n-1]
+		w.drop(n - 1)
 	}
-	return t
 }
 
-// here makes the result for a path that ends in the directory that the walk is
-// in, whose name it did not say.
-func (w *walker) here() (Target, error) {
-	t := Target{MustBeDir: true, Path: w.dirPath(), Left: w.left, fs: w.fs, root: w.root}
+// here completes the result for a path that ends in the directory that the walk
+// is in, whose name it did not say.
+func (w *walker) here() error {
+	w.out.MustBeDir, w.out.Path = true, w.dirPath()
 	dir := w.dir()
 	a, err := w.fs.GetAttr(w.ctx, dir, nil)
 	if err != nil {
-		return Target{}, &WalkError{Path: t.Path, Left: w.left, Err: err}
+		return &WalkError{Path: w.out.Path, Left: w.out.Left, Err: err}
 	}
-	t.Entry = Entry{Node: dir, Attr: a}
+	w.out.Entry = Entry{Node: dir, Attr: a}
 	if n := len(w.stack); n > 0 {
-		w.stack = w.stack[:n-1]
+		w.drop(n - 1)
 	}
-	return t, nil
+	return nil
 }

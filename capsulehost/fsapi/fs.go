@@ -31,8 +31,8 @@ const races = 64
 
 // locate resolves a path for a call that needs something to be there: it
 // answers ENOENT where nothing is.
-func (f *FS) locate(ctx context.Context, path string, flags vfs.WalkFlags, want vfs.Access) (view.Target, error) {
-	t, err := f.view.Resolve(ctx, path, flags, want)
+func (f *FS) locate(ctx context.Context, path string, flags vfs.WalkFlags, want vfs.Access) (t view.Target, err error) {
+	t, err = f.view.Resolve(ctx, path, flags, want)
 	if err == nil && !t.Exists() {
 		t.Release()
 		err = syscall.ENOENT

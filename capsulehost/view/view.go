@@ -94,16 +94,19 @@ func (t *Target) String() string { return Format(t.Scheme, t.Full) }
 // scheme that the view lacks or a path that the gate refuses; then those of the
 // walk, which are of type *vfs.WalkError: vfs.ErrEscape, vfs.ErrHidden and the
 // errnos of vfs.Walk.
-func (v *View) Resolve(ctx context.Context, path string, flags vfs.WalkFlags, want vfs.Access) (Target, error) {
+func (v *View) Resolve(ctx context.Context, path string, flags vfs.WalkFlags, want vfs.Access) (t Target, err error) {
 	s, rest, err := Parse(path)
 	if err != nil {
-		return Target{}, err
+		return t, err
 	}
-	fs, err := v.FS(s)
-	if err != nil {
+	if t.FS, err = v.FS(s); err != nil {
 		return Target{}, v.Refuse(ctx, s, rest, want, err)
 	}
-	return v.resolve(ctx, s, fs, vfs.RootID, "", rest, flags, want)
+	t.Scheme = s
+	if err = v.resolve(ctx, &t, vfs.RootID, "", rest, flags, want); err != nil {
+		return Target{}, err
+	}
+	return t, nil
 }
 
 // ResolveAt is Resolve for a path without a scheme that begins at the directory
@@ -113,56 +116,62 @@ func (v *View) Resolve(ctx context.Context, path string, flags vfs.WalkFlags, wa
 // checked; a front end whose paths must be clean calls CheckText.
 //
 // Errors: as Resolve; ENOENT also where dir itself was removed.
-func (v *View) ResolveAt(ctx context.Context, s Scheme, dir vfs.NodeID, path string, flags vfs.WalkFlags, want vfs.Access) (Target, error) {
-	fs, err := v.FS(s)
-	if err != nil {
+func (v *View) ResolveAt(ctx context.Context, s Scheme, dir vfs.NodeID, path string, flags vfs.WalkFlags, want vfs.Access) (t Target, err error) {
+	if t.FS, err = v.FS(s); err != nil {
 		return Target{}, v.Refuse(ctx, s, path, want, err)
 	}
+	t.Scheme = s
 	// The gate knows paths from the root, and the directory may have been
 	// renamed since it was opened.
 	var base string
 	if dir != vfs.RootID {
-		if base, err = fs.Path(ctx, dir); err != nil {
+		if base, err = t.FS.Path(ctx, dir); err != nil {
 			return Target{}, err
 		}
 	}
-	return v.resolve(ctx, s, fs, dir, base, path, flags, want)
-}
-
-func (v *View) resolve(ctx context.Context, s Scheme, fs vfs.FS, root vfs.NodeID, base, path string, flags vfs.WalkFlags, want vfs.Access) (Target, error) {
-	t, err := vfs.Walk(ctx, fs, root, path, flags)
-	if err != nil {
-		var we *vfs.WalkError
-		if !errors.As(err, &we) {
-			return Target{}, err
-		}
-		// A path that leaves the tree is at no place that could be granted.
-		escape := errors.Is(err, vfs.ErrEscape)
-		if denied := v.demandLeft(ctx, s, base, we.Left, want); denied != nil {
-			return Target{}, denied
-		}
-		if we.Path == "" && escape {
-			return Target{}, v.Refuse(ctx, s, join(base, path), want, err)
-		}
-		full := join(base, we.Path)
-		if denied := v.Demand(ctx, s, full, want); denied != nil {
-			return Target{}, denied
-		}
-		if escape {
-			err = v.Refuse(ctx, s, full, want, err)
-		}
+	if err = v.resolve(ctx, &t, dir, base, path, flags, want); err != nil {
 		return Target{}, err
 	}
-	full := join(base, t.Path)
-	denied := v.demandLeft(ctx, s, base, t.Left, want)
-	if denied == nil {
-		denied = v.Demand(ctx, s, full, want)
+	return t, nil
+}
+
+// resolve completes t, whose tree is set, unless it fails.
+func (v *View) resolve(ctx context.Context, t *Target, root vfs.NodeID, base, path string, flags vfs.WalkFlags, want vfs.Access) (err error) {
+	if t.Target, err = vfs.Walk(ctx, t.FS, root, path, flags); err != nil {
+		return v.failed(ctx, t.Scheme, base, path, want, err)
 	}
-	if denied != nil {
+	t.Full = join(base, t.Path)
+	if err = v.demandLeft(ctx, t.Scheme, base, t.Left, want); err == nil {
+		err = v.Demand(ctx, t.Scheme, t.Full, want)
+	}
+	if err != nil {
 		t.Release()
-		return Target{}, denied
 	}
-	return Target{Target: t, FS: fs, Scheme: s, Full: full}, nil
+	return err
+}
+
+// failed returns what a walk that failed with err is to be answered with.
+func (v *View) failed(ctx context.Context, s Scheme, base, path string, want vfs.Access, err error) error {
+	var we *vfs.WalkError
+	if !errors.As(err, &we) {
+		return err
+	}
+	// A path that leaves the tree is at no place that could be granted.
+	escape := errors.Is(err, vfs.ErrEscape)
+	if denied := v.demandLeft(ctx, s, base, we.Left, want); denied != nil {
+		return denied
+	}
+	if we.Path == "" && escape {
+		return v.Refuse(ctx, s, join(base, path), want, err)
+	}
+	full := join(base, we.Path)
+	if denied := v.Demand(ctx, s, full, want); denied != nil {
+		return denied
+	}
+	if escape {
+		err = v.Refuse(ctx, s, full, want, err)
+	}
+	return err
 }
 
 // demandLeft asks the gate about the directories that a walk left by ".."; a

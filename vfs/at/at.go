@@ -34,14 +34,7 @@ func Retry(f func() error) error {
 // Open opens name in dirfd. O_NOFOLLOW and O_CLOEXEC are added to flags: a
 // symbolic link is ELOOP (with O_PATH, the link itself is opened).
 func Open(dirfd int, name string, flags int, mode uint32) (fd int, err error) {
-	err = Retry(func() error {
-		fd, err = unix.Openat(dirfd, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
-		return err
-	})
-	if err != nil {
-		return -1, err
-	}
-	return fd, nil
+	return openat(dirfd, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
 }
 
 // OpenBeneath opens a path of several components below dirfd with openat2: no
@@ -65,37 +58,30 @@ func OpenBeneath(dirfd int, path string, flags int, mode uint32) (fd int, err er
 // other flags. It needs /proc. The flags may hold O_TRUNC but not O_CREAT.
 func Reopen(fd int, flags int) (nfd int, err error) {
 	var buf [32]byte
-	path := appendProcFD(buf[:0], fd)
-	err = Retry(func() error {
-		// The last component is a magic link of ours, so it is followed.
-		nfd, err = unix.Openat(unix.AT_FDCWD, string(path), flags&^unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		return err
-	})
-	if err != nil {
-		return -1, err
-	}
-	return nfd, nil
+	// The last component is a magic link of ours, so it is followed.
+	return openat(unix.AT_FDCWD, string(appendProcFD(buf[:0], fd)), flags&^unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 }
 
 // Stat returns the attributes of name in dirfd, and which inode it is. With an
 // empty name it is dirfd itself, which may be any descriptor. A symbolic link
 // is not followed, an automount point not triggered.
-func Stat(dirfd int, name string) (vfs.Attr, Ident, error) {
+func Stat(dirfd int, name string) (a vfs.Attr, id Ident, err error) {
+	id, err = StatInto(dirfd, name, &a)
+	return a, id, err
+}
+
+// StatInto is Stat that sets *a, unless it fails.
+func StatInto(dirfd int, name string, a *vfs.Attr) (Ident, error) {
 	var st unix.Statx_t
 	flags := unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT
 	if name == "" {
 		flags |= unix.AT_EMPTY_PATH
 	}
-	for {
-		err := unix.Statx(dirfd, name, flags, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st)
-		if err == syscall.EINTR {
-			continue
-		}
-		if err != nil {
-			return vfs.Attr{}, Ident{}, err
-		}
-		return attrOf(&st), Ident{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino}, nil
+	if err := statx(dirfd, name, flags, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st); err != nil {
+		return Ident{}, err
 	}
+	attrOf(&st, a)
+	return Ident{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino}, nil
 }
 
 // MountOf tells which mount name in dirfd is on, dirfd itself if it is empty, and
@@ -109,7 +95,7 @@ func MountOf(dirfd int, name string) (mount uint64, root bool, err error) {
 	if name == "" {
 		flags |= unix.AT_EMPTY_PATH
 	}
-	if err := Retry(func() error { return unix.Statx(dirfd, name, flags, unix.STATX_MNT_ID, &st) }); err != nil {
+	if err := statx(dirfd, name, flags, unix.STATX_MNT_ID, &st); err != nil {
 		return 0, false, err
 	}
 	if st.Mask&unix.STATX_MNT_ID == 0 {
@@ -118,8 +104,8 @@ func MountOf(dirfd int, name string) (mount uint64, root bool, err error) {
 	return st.Mnt_id, st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
 }
 
-func attrOf(st *unix.Statx_t) vfs.Attr {
-	a := vfs.Attr{
+func attrOf(st *unix.Statx_t, a *vfs.Attr) {
+	*a = vfs.Attr{
 		Ino: st.Ino, Size: int64(st.Size), Blocks: int64(st.Blocks), Blksize: st.Blksize,
 		Mode: uint32(st.Mode), Nlink: st.Nlink, UID: st.Uid, GID: st.Gid,
 		Atime: timeOf(st.Atime), Mtime: timeOf(st.Mtime), Ctime: timeOf(st.Ctime),
@@ -130,7 +116,6 @@ func attrOf(st *unix.Statx_t) vfs.Attr {
 	if st.Mask&unix.STATX_BTIME != 0 {
 		a.Btime = timeOf(st.Btime)
 	}
-	return a
 }
 
 func timeOf(t unix.StatxTimestamp) vfs.Timespec { return vfs.Timespec{Sec: t.Sec, Nsec: t.Nsec} }

@@ -2,6 +2,7 @@ package hostfs
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -12,11 +13,11 @@ import (
 )
 
 // Lookup implements vfs.FS.
-func (fs *FS) Lookup(ctx context.Context, parent vfs.NodeID, name string) (vfs.Entry, error) {
-	gone := vfs.Entry{Volatile: true}
+func (fs *FS) Lookup(ctx context.Context, parent vfs.NodeID, name string) (e vfs.Entry, err error) {
+	e.Volatile = true
 	p, err := fs.place(parent, name)
 	if err != nil {
-		return gone, err
+		return e, err
 	}
 	// Shared, so that no change of ours comes between what the host says and
 	// what the table is told.
@@ -24,24 +25,19 @@ func (fs *FS) Lookup(ctx context.Context, parent vfs.NodeID, name string) (vfs.E
 	defer p.dir.names.RUnlock()
 	s, err := fs.enter(p)
 	if err != nil {
-		return gone, err
+		return e, err
 	}
 	defer s.leave()
-	return fs.lookAndIntern(p, s.fd, name)
-}
-
-// lookAndIntern is Lookup in a directory that has been entered and whose names
-// are locked.
-func (fs *FS) lookAndIntern(p *node, dirfd int, name string) (vfs.Entry, error) {
-	f, err := fs.look(dirfd, name)
+	f, err := fs.look(s.fd, name)
 	if err != nil {
-		return vfs.Entry{Volatile: true}, err
+		return e, err
 	}
 	n, err := fs.intern(p, name, &f)
 	if err != nil {
-		return vfs.Entry{Volatile: true}, err
+		return e, err
 	}
-	return vfs.Entry{Node: n.id, Attr: f.attr, Volatile: true}, nil
+	e.Node, e.Attr = n.id, f.attr
+	return e, nil
 }
 
 // GetAttr implements vfs.FS.
@@ -351,17 +347,16 @@ func (fs *FS) Path(ctx context.Context, id vfs.NodeID) (string, error) {
 	}
 	fs.tree.RLock()
 	defer fs.tree.RUnlock()
-	var parts []string
+	var buf [16]string
+	parts := buf[:0]
 	for n != fs.root {
-		names := n.names()
-		if len(names) == 0 {
+		last, ok := n.lastName()
+		if !ok {
 			return "", syscall.ENOENT
 		}
-		parts = append(parts, names[0].name)
-		n = names[0].parent
+		parts = append(parts, last.name)
+		n = last.parent
 	}
-	for i, j := 0, len(parts)-1; i < j; i, j = i+1, j-1 {
-		parts[i], parts[j] = parts[j], parts[i]
-	}
+	slices.Reverse(parts)
 	return strings.Join(parts, "/"), nil
 }

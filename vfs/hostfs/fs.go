@@ -36,6 +36,8 @@ type FS struct {
 	maxPins    int64
 	pins       atomic.Int64 // nodes with a pin
 	births     sync.Map     // uint64 device -> bool: birth times tell inodes apart
+	homeDev    uint64       // the root's, on which most of the tree is
+	homeBorn   bool         // births of homeDev
 
 	// tree is held exclusively while a directory gets another name, on the host
 	// and in its node, and shared to read the way from a node to the root.
@@ -70,6 +72,7 @@ func Open(path string, opt Options) (*FS, error) {
 		return nil, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
 	fs.root = fs.table.addRoot(id, &a, dir)
+	fs.homeDev, fs.homeBorn = id.Dev, fs.bornApart(id.Dev, fd)
 	return fs, nil
 }
 
@@ -94,6 +97,9 @@ func (fs *FS) Close() error {
 // one with its number. fd is a descriptor on that device, or on the one above
 // where dev is the root of another mount.
 func (fs *FS) bornApart(dev uint64, fd int) bool {
+	if dev == fs.homeDev {
+		return fs.homeBorn
+	}
 	if v, ok := fs.births.Load(dev); ok {
 		return v.(bool)
 	}

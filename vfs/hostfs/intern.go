@@ -17,15 +17,13 @@ type found struct {
 }
 
 // look stats name in dirfd, or dirfd itself with an empty name.
-func (fs *FS) look(dirfd int, name string) (found, error) {
-	a, id, err := at.Stat(dirfd, name)
-	if err != nil {
+func (fs *FS) look(dirfd int, name string) (f found, err error) {
+	if f.ident, err = at.StatInto(dirfd, name, &f.attr); err != nil {
 		return found{}, err
 	}
-	a.Volatile = true
-	f := found{attr: a, ident: id}
-	if fs.bornApart(id.Dev, dirfd) {
-		f.birth = a.Btime
+	f.attr.Volatile = true
+	if fs.bornApart(f.ident.Dev, dirfd) {
+		f.birth = f.attr.Btime
 	}
 	return f, nil
 }

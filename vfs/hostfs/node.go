@@ -146,6 +146,16 @@ func (n *node) dropAliasLocked(parent *node, name string) bool {
 // idleLocked tells whether nobody needs n.
 func (n *node) idleLocked() bool { return n.refs == 0 && n.holds == 0 }
 
+// lastName returns the alias that n was seen by last; false if it has none.
+func (n *node) lastName() (alias, bool) {
+	n.shard.mu.Lock()
+	defer n.shard.mu.Unlock()
+	if len(n.aliases) == 0 {
+		return alias{}, false
+	}
+	return n.aliases[0], true
+}
+
 // names returns a copy of n's aliases.
 func (n *node) names() []alias {
 	n.shard.mu.Lock()
