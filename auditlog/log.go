@@ -21,7 +21,7 @@ const (
 	checkpointEvery   = time.Second
 	groupDelay        = 10 * time.Millisecond
 	maxPending        = 1 << 14 // records; Append waits beyond
-	keepPending       = 1 << 12 // records; room that is kept for the next ones
+	manyPending       = 1 << 11 // records that are reason to write before groupDelay is over
 	reserveBytes      = 256 << 10
 )
 
@@ -47,7 +47,7 @@ type Log struct {
 	key ed25519.PrivateKey
 
 	mu      sync.Mutex
-	queue   []Record // not yet written, in order of Seq
+	queue   queue // not yet written
 	nextSeq uint64
 	written uint64 // last Seq handed to the kernel
 	synced  uint64 // last Seq on stable storage
@@ -56,7 +56,6 @@ type Log struct {
 	err     error      // of the first write that failed for good; final
 	full    error      // of the last write, if there was no room for it; nil when there is again
 	tries   uint64     // how often the writer has tried to write
-	spare   []Record   // the array of a batch that was written, for the queue
 	moved   *sync.Cond // written, synced, err, full or tries changed, or the queue shrank
 	wake    chan struct{}
 	done    chan struct{}
@@ -164,7 +163,7 @@ func (l *Log) PublicKey() ed25519.PublicKey { return l.key.Public().(ed25519.Pub
 func (l *Log) Append(r Record, durable bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.queue) >= maxPending && l.err == nil && l.full == nil && !l.closing {
+	for l.queue.n >= maxPending && l.err == nil && l.full == nil && !l.closing {
 		l.moved.Wait()
 	}
 	if err := l.againLocked(); err != nil {
@@ -175,11 +174,11 @@ func (l *Log) Append(r Record, durable bool) error {
 	}
 	r.Seq, r.Session, r.Time = l.nextSeq, l.opt.Session, l.opt.Now()
 	l.nextSeq++
-	l.queue = append(l.queue, r)
+	l.queue.push(&r)
 	if durable {
 		l.urgent = r.Seq
 	}
-	if durable || len(l.queue) == 1 || len(l.queue) == keepPending/2 {
+	if durable || l.queue.n == 1 || l.queue.n == manyPending {
 		l.poke()
 	}
 	if durable {

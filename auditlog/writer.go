@@ -29,8 +29,7 @@ func (l *Log) write() {
 		}
 		l.gather()
 		l.mu.Lock()
-		batch, closing, urgent := l.queue, l.closing, l.urgent > l.synced
-		l.queue, l.spare = l.spare[:0], nil
+		batch, closing, urgent := l.queue.take(), l.closing, l.urgent > l.synced
 		l.moved.Broadcast()
 		l.mu.Unlock()
 
@@ -65,11 +64,8 @@ func (l *Log) write() {
 		if synced {
 			l.synced = l.written
 		}
-		if l.spare == nil && cap(batch) <= keepPending {
-			clear(batch) // lets go of the paths
-			l.spare = batch[:0]
-		}
-		stop := l.err != nil || (closing && len(l.queue) == 0)
+		l.queue.reuse(batch)
+		stop := l.err != nil || (closing && l.queue.n == 0)
 		l.moved.Broadcast()
 		l.mu.Unlock()
 		if stop {
@@ -87,7 +83,7 @@ func (l *Log) write() {
 // gather waits a little for more records to come, unless somebody waits.
 func (l *Log) gather() {
 	l.mu.Lock()
-	now := l.closing || l.urgent > l.synced || len(l.queue) == 0
+	now := l.closing || l.urgent > l.synced || l.queue.n == 0
 	l.mu.Unlock()
 	if now {
 		return
@@ -101,14 +97,16 @@ func (l *Log) gather() {
 }
 
 // writeBatch writes the batch behind what could not be written before.
-func (l *Log) writeBatch(batch []Record) error {
+func (l *Log) writeBatch(batch []*block) error {
 	var err error
-	for i := range batch {
-		r := &batch[i]
-		r.Prev = l.prev
-		l.buf, l.prev = r.appendLine(l.buf)
-		l.last = r.Seq
-		l.sinceCheck++
+	for _, b := range batch {
+		for i := range b.records[:b.n] {
+			r := &b.records[i]
+			r.Prev = l.prev
+			l.buf, l.prev = r.appendLine(l.buf)
+			l.last = r.Seq
+			l.sinceCheck++
+		}
 		if len(l.buf) >= 1<<20 && err == nil {
 			if err = l.flush(); err != nil && !noRoom(err) {
 				return err
@@ -164,8 +162,7 @@ func (l *Log) reserve() {
 // only while nothing is queued: the records that came meanwhile go first.
 func (l *Log) checkpoint() error {
 	l.mu.Lock()
-	batch := l.queue
-	l.queue = nil
+	batch := l.queue.take()
 	seq := l.nextSeq
 	l.nextSeq++
 	l.mu.Unlock()
