@@ -15,8 +15,9 @@
 // An owner ends in order when its work is done: it unmounts, answers others as
 // long as there are any, takes no more requests, closes the overlay, and gives
 // the lock up last. A request that no owner has taken because one was just
-// ending is asked of the next, which may be the command's own process. An owner that is killed leaves a free lock, a socket that nobody
-// answers, and perhaps a dead mount; [Recover] and [Own] clear those away.
+// ending is asked of the next, which may be the command's own process. An owner
+// that is killed leaves a free lock, a socket that nobody answers, and perhaps a
+// dead mount; [Recover] and [Own] clear those away.
 //
 // # Lock order
 //

@@ -12,8 +12,8 @@ const (
 
 // Gate decides whether a path may be accessed. Scheme is "workspace", "home" or
 // "tmp", path the resolved path below that scheme's root ("" for the root).
-// Check answers nil or an error that is [ErrCapability]. The methods do no I/O and may
-// be called concurrently.
+// Check answers nil or an error that is [ErrCapability]. The methods do no I/O and
+// may be called concurrently.
 type Gate interface {
 	Check(scheme, path string, want Access) error
 

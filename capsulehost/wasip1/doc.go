@@ -30,7 +30,8 @@
 //
 // A program of wasi-libc takes the relative path tmp/x for /tmp/x, and home/x
 // for /home/x, as it knows preopened directories by names without the slash;
-// ./tmp/x and /workspace/tmp/x are what they say. Go looks at PWD; [Environ] sets it to /workspace where it is missing.
+// ./tmp/x and /workspace/tmp/x are what they say. Go looks at PWD; [Environ] sets
+// it to /workspace where it is missing.
 //
 // # Other editions
 //
@@ -72,5 +73,6 @@
 //
 // An Instance may be used by several threads of a guest, and closed while a
 // call is under way: the call ends, then what it used is closed. A wait in
-// poll_oneoff or for standard input ends when the context does, and the guest with it.
+// poll_oneoff or for standard input ends when the context does, and the guest
+// with it.
 package wasip1

@@ -27,8 +27,7 @@ func (r *reader) instruction() int {
 }
 
 // plain passes over instructions of no block and none of those above, those that
-// are frequent. It goes as far as it can
-// without looking for the end of the code.
+// are frequent. It goes as far as it can without looking for the end of the code.
 func (r *reader) plain() {
 	const longest = 1 + 1 + 10
 	b, pos := r.b, r.pos

@@ -120,10 +120,10 @@ type meter struct {
 
 // What a function costs the compiler, in time and in memory, grows with the
 // number of its blocks, loops and ifs times that of its variables, and times how
-// deep they are within each other, of which depthUnit counts as a variable. maxForks bounds
-// that, and forksPerByte that of all functions for each byte of code beyond it. An
-// interpreter's loop in a JavaScript engine has 200,000, all of that 0.3 for each
-// byte.
+// deep they are within each other, of which depthUnit counts as a variable.
+// maxForks bounds that, and forksPerByte that of all functions for each byte of
+// code beyond it. An interpreter's loop in a JavaScript engine has 200,000, all of
+// that 0.3 for each byte.
 const (
 	maxForks     = 1 << 20
 	forksPerByte = 4

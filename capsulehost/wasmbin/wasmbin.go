@@ -1,7 +1,7 @@
 // Package wasmbin reads what a WebAssembly core module says of itself: imports,
 // exports, memory, and who produced it, and bounds what it can do where the
-// runtime does not ([CapTables], [Interruptible]). It runs no code; what it
-// accepts may still be refused by the compiler.
+// runtime does not ([Bound], [CapTables], [Interruptible]). It runs no code; what
+// it accepts may still be refused by the compiler.
 package wasmbin
 
 import (

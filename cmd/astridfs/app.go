@@ -103,8 +103,8 @@ func newApp(e *env) *cli.App {
 		Description: `A session holds the changes that you and WebAssembly programs (capsules) make to
 a workspace, until you commit or discard them. Arguments written [S] name a
 session; without one it is found from the current directory, which lies in a
-workspace or in a mount. Where paths may follow, the first argument is taken as a
-session if there is one of that name, and as a path otherwise.
+workspace or in a mount. Where paths may follow, the first argument is taken as
+a session if there is one of that name, and as a path otherwise.
 
 Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 conflict with the workspace,
 4 denied, 5 verification failed, 6 busy, 130 interrupted; of run also the

@@ -50,10 +50,10 @@ func auditCommand(e *env) *cli.Command {
 				Name: "verify", Usage: "tell whether the log is as it was written", ArgsUsage: "[S]",
 				Description: `Every record is held against the one before it, every checkpoint against the key
 and the end of the log against the one that was signed. The exit code is 5, and
-the first bad record is named, if anything was changed, taken out, moved, cut off
-or put in. The key is the one that the session began its log with; what somebody
-who can write to the state directory did to both, only --public-key finds: note
-the key down elsewhere.
+the first bad record is named, if anything was changed, taken out, moved, cut
+off or put in. The key is the one that the session began its log with; what
+somebody who can write to the state directory did to both, only --public-key
+finds: note the key down elsewhere.
 
    astridfs audit verify
    astridfs audit verify --public-key 9f86d08188…`,

@@ -22,9 +22,9 @@ func commitCommand(e *env) *cli.Command {
 		Usage:     "write changes to the workspace",
 		ArgsUsage: "[S] [PATH…]",
 		Description: `Changes at or below the paths, or all of them, go to the workspace and leave the
-session. If the host's own copy of one was changed meanwhile, nothing is written,
-the conflicts are named, and the exit code is 3. In a session of mode worktree
-the changes become a git commit on its branch.
+session. If the host's own copy of one was changed meanwhile, nothing is
+written, the conflicts are named, and the exit code is 3. In a session of mode
+worktree the changes become a git commit on its branch.
 
    astridfs commit --dry-run
    astridfs commit src docs/README.md

@@ -23,7 +23,7 @@ const maxInspect = 256 << 20
 func inspectCommand(e *env) *cli.Command {
 	return &cli.Command{
 		Name:      "inspect",
-		Usage:     "tell what a capsule imports, exports and needs, and run nothing",
+		Usage:     "tell what a capsule imports, exports and needs; run nothing",
 		ArgsUsage: "CAPSULE",
 		Description: `   astridfs inspect tool.wasm
    astridfs inspect --json tools.capsule`,

@@ -66,7 +66,7 @@ func manual(app *cli.App) string {
 // exitMeanings is the table of exit codes, for people.
 var exitMeanings = [...]struct{ codes, meaning string }{
 	{"0", "fine"},
-	{"1", "failed"},
+	{"1", "failed; run: the capsule was stopped by a trap"},
 	{"2", "wrong usage"},
 	{"3", "conflict: the workspace changed underneath"},
 	{"4", "denied"},

@@ -40,15 +40,16 @@ func runCommand(e *env) *cli.Command {
 		Name:      runName,
 		Usage:     "run a capsule on a session",
 		ArgsUsage: "CAPSULE [ARGS…]",
-		Description: `CAPSULE is a WebAssembly binary (.wasm) or an archive with its manifest (.capsule).
-It sees the session's workspace, and home and tmp of its principal, and
-nothing else of this machine. What it may read and write comes from --fs-read and
---fs-write, else from its manifest, else it is the workspace and tmp. Without
---session and --workspace the session is that of the current directory.
+		Description: `CAPSULE is a WebAssembly binary (.wasm) or an archive with its manifest
+(.capsule). It sees the session's workspace, and home and tmp of its principal,
+and nothing else of this machine. What it may read and write comes from
+--fs-read and --fs-write, else from its manifest, else it is the workspace and
+tmp. Without --session and --workspace the session is that of the current
+directory.
 
 Its standard streams are this command's. The exit code is its own; 124 says that
-its time was up, 125 that astridfs failed, 126 that it cannot be run, 127 that it
-is not there, and 1 that it was stopped by a trap.
+its time was up, 125 that astridfs failed, 126 that it cannot be run, 127 that
+it is not there, and 1 that it was stopped by a trap.
 
    astridfs run tool.wasm --fix src/
    astridfs run --workspace ~/project --fs-read cwd://src --timeout 30s lint.wasm
@@ -315,8 +316,8 @@ func (e *env) chooseForRun(c *cli.Context) (*chosen, error) {
 	return &chosen{st: st, disk: disk}, err
 }
 
-// printRun prints what the capsule published and astrid-hook-trigger returned and says how the capsule
-// ended, which is the exit code.
+// printRun prints what the capsule published and astrid-hook-trigger returned and
+// says how the capsule ended, which is the exit code.
 func (e *env) printRun(req *session.RunRequest, res session.RunResult) error {
 	for _, m := range res.Published {
 		if _, err := fmt.Fprintf(e.stdout, "published %s %s\n", m.Topic, oneLine(m.Payload)); err != nil {

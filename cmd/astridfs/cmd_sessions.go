@@ -40,9 +40,10 @@ func sessionsCommand(e *env) *cli.Command {
 			},
 			{
 				Name: "remove", Aliases: []string{"rm"}, Usage: "delete sessions and their changes", ArgsUsage: "S…",
-				Description: `A session with changes is kept unless --force is given. Of mode worktree, what was
-not committed is committed to the session's branch, which stays in its repository. The audit log goes with the session; with --keep-audit a
-copy of it stays, for: astridfs audit show --dir DIR
+				Description: `A session with changes is kept unless --force is given. Of mode worktree, what
+was not committed is committed to the session's branch, which stays in its
+repository. The audit log goes with the session; with --keep-audit a copy of it
+stays, for: astridfs audit show --dir DIR
 
    astridfs sessions remove project-1a2b3c4d
    astridfs sessions remove --force --keep-audit ~/logs/try try`,
@@ -62,7 +63,7 @@ copy of it stays, for: astridfs audit show --dir DIR
 				},
 			},
 			{
-				Name: "prune", Usage: "delete the sessions that hold no changes, and those whose workspace is gone",
+				Name: "prune", Usage: "delete sessions without changes or without workspace",
 				Description: `Sessions in use are left alone. Of a session whose workspace is gone the changes
 go with it, so --force is needed for these. Audit logs go with their sessions;
 sessions remove --keep-audit keeps one.

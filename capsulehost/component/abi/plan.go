@@ -114,8 +114,8 @@ func (c *Compiler) Func(t *binary.FuncType) *Func {
 func (f *Func) Stack() int { return f.flat + 1 }
 
 // LiftParams takes the parameters of a call that a guest makes from the core
-// values, into args if there is room. Where the result goes through memory too, its place is checked, so
-// that a call with nowhere to answer has no effect.
+// values, into args if there is room. Where the result goes through memory too,
+// its place is checked, so that a call with nowhere to answer has no effect.
 func (f *Func) LiftParams(cx *Context, stack []uint64, args []Value) []Value {
 	cx.lifted, cx.texted, cx.listed = 0, 0, false
 	cx.refresh()

@@ -9,10 +9,11 @@ import "slices"
 // none and 1 some, of result 0 is ok and 1 error), flags (bit i is label i), and
 // the representation of the resource that a handle stands for.
 //
-// Ref holds a string as string, or as *string to one, which is another in the next call; a list of numbers as []byte, the numbers in
-// little-endian order, or as *[]byte to it, which may be the guest's own memory
-// and is then valid during the call only; other lists, records and tuples as []Value; and the
-// payload of a variant, option or result as *Value, nil if there is none.
+// Ref holds a string as string, or as *string to one, which is another in the
+// next call; a list of numbers as []byte, the numbers in little-endian order, or
+// as *[]byte to it, which may be the guest's own memory and is then valid during
+// the call only; other lists, records and tuples as []Value; and the payload of a
+// variant, option or result as *Value, nil if there is none.
 type Value struct {
 	Num uint64
 	Ref any

@@ -14,9 +14,9 @@
 // # Differences that a guest may see
 //
 // Reading moves at most [MaxChunk] bytes a call. check-write always permits
-// that much, and the write waits; one without a permit traps. The metadata hash is the number of the file
-// and of its tree, so it says whether two are the same and not whether one has
-// changed. EMFILE, for which 0.2 has no name, is quota.
+// that much, and the write waits; one without a permit traps. The metadata hash
+// is the number of the file and of its tree, so it says whether two are the same
+// and not whether one has changed. EMFILE, for which 0.2 has no name, is quota.
 package wasihost
 
 import (
