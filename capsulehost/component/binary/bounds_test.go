@@ -93,6 +93,31 @@ func TestBounds(t *testing.T) {
 		sect(secComponent, component()...), sect(secExport, named(0, nil, "\x00", "\x04\x00\x01\x04\x00")...))
 	modestCore := component(sect(secCoreType, append([]byte{1, 0x50}, named(1, []byte{1, 0x60, 0, 0}, "\x00\x00", "\x00\x00")...)...),
 		sect(secCoreModule, []byte("\x00asm\x01\x00\x00\x00")...), sect(secExport, named(0, nil, "\x00", "\x00\x11\x00\x01\x00\x11\x00")...))
+	// Types of which each has an instance, or a component, of the one before.
+	chain := func(code, sort byte) []byte {
+		b := []byte{102, code, 0}
+		for i := range byte(101) {
+			b = append(b, code, 2, 2, 3, 2, 1, i, 4, 0, 1, 'a', sort, 0)
+		}
+		return component(sect(secType, b...))
+	}
+	two := []byte{60, 0x42, 0}
+	for i := range byte(59) {
+		two = append(two, 0x42, 3, 2, 3, 2, 1, i, 4, 0, 1, 'a', 5, 0, 4, 0, 1, 'b', 5, 0)
+	}
+	twos := component(sect(secType, two...), imported("a", asInstance(59)...), exported("b", itemInstance(0)...), exported("c", itemType(59)...))
+	doubled := component()
+	for range 60 {
+		doubled = component(sect(secComponent, doubled...), sect(secInstance, 2, 0, 0, 0, 0, 0, 0),
+			exported("a", itemInstance(0)...), exported("b", itemInstance(1)...))
+	}
+	exports := func(n int) []byte {
+		b := binary.AppendUvarint(nil, uint64(n))
+		for i := range n {
+			b = append(append(append(b, 0), sized(fmt.Appendf(nil, "a%d", i))...), 3, 0, 0)
+		}
+		return b
+	}
 	for _, c := range []struct {
 		name, want string // "" is no error
 		b          []byte
@@ -108,7 +133,16 @@ func TestBounds(t *testing.T) {
 		{"a resource of many in many exports", "", taker},
 		{"a component as one that imports much", "types of the component are too large", modest},
 		{"a core module as one that imports much", "types of the component are too large", modestCore},
-		{"a long tuple", "more than 2000000 definitions", component(sect(secType, append([]byte{1, 0x6f}, many(2_000_001, 0x7d)...)...))},
+		{"many tuples", "more than 2000000 definitions", component(sect(secType, many(1_000_001, 0x6f, 1, 0x7d)...))},
+		{"a long tuple", "10001 elements of a tuple are more than 10000", component(sect(secType, append([]byte{1, 0x6f}, many(10_001, 0x7d)...)...))},
+		{"a long enum", "10001 labels are more than 10000", component(sect(secType, append([]byte{1, 0x6d}, many(10_001, 1, 'a')...)...))},
+		{"a function of many parameters", "1001 parameters are more than 1000", component(sect(secType, append([]byte{1, 0x40}, many(1001, 1, 'a', 0x7d)...)...))},
+		{"a core function of many parameters", "1001 core value types are more than 1000", component(core(sect(1, append([]byte{1, 0x60}, many(1001, 0x7f)...)...)))},
+		{"instances in each other", "more than 100 deep in each other", chain(0x42, 5)},
+		{"components in each other", "more than 100 deep in each other", chain(0x41, 4)},
+		{"instances of two of the one before", "", twos},
+		{"components that make two of the one before", "types of the component are too large", doubled},
+		{"many exports", "more than 200000 imports and exports", component(sect(secType, 1, 0x7d), sect(secExport, exports(200_001)...))},
 		{"many core functions", "more than 2000000 definitions", component(core(sect(1, 1, 0x60, 0, 0), sect(3, many(2_000_001, 0)...)))},
 		{"parts of several", "more than 2000000 definitions", component(
 			core(sect(1, 1, 0x60, 0, 0), sect(3, many(1_000_000, 0)...)), core(sect(1, many(400_000, 0x60, 0, 0)...)), sect(secType, many(700_000, 0x7d)...))},
@@ -148,5 +182,35 @@ func TestBounds(t *testing.T) {
 		case c.want != "" && (!ok || !strings.Contains(broken.What, c.want)):
 			t.Errorf("%s: %v, not %q", c.name, err, c.want)
 		}
+	}
+}
+
+// TestPeople has sections for people with more text than there can be of it.
+func TestPeople(t *testing.T) {
+	producers := func(field string, values int) []byte {
+		b := append(sized([]byte("producers")), 1)
+		b = binary.AppendUvarint(append(b, sized([]byte(field))...), uint64(values))
+		for range values {
+			b = append(b, 1, 'v', 3, '1', '.', '2')
+		}
+		return sect(secCustom, b...)
+	}
+	c, err := Decode(component(producers("made-by", 2)))
+	if err != nil || len(c.Producers) != 2 || c.Producers[1] != "made-by: v 1.2" {
+		t.Errorf("%q, %v", c.Producers, err)
+	}
+	inner := component(bytes.Repeat(producers(strings.Repeat("f", 50_000), 60_000), 3))
+	c, err = Decode(component(sect(secComponent, inner...), producers(strings.Repeat("g", 50_000), 60_000)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := 0
+	for _, c := range []*Component{c, c.Defs[0].(*DefComponent).Component} {
+		for _, p := range c.Producers {
+			size += len(p)
+		}
+	}
+	if size > 70_000 {
+		t.Errorf("%d bytes of text", size)
 	}
 }

@@ -213,8 +213,7 @@ func (d *coreDecoder) section(id byte, r *reader) {
 		}
 	case coreTags:
 		for range r.count("core tags") {
-			r.expect(0, "a tag")
-			d.tags = append(d.tags, *d.typeAt(r))
+			d.tags = append(d.tags, coreTag(r, d.types).Func)
 		}
 	case coreExports:
 		for range r.count("core exports") {
@@ -288,7 +287,7 @@ func coreFuncType(r *reader) CoreFuncType {
 
 func coreValTypes(r *reader) []CoreType {
 	var l []CoreType
-	for range r.count("core value types") {
+	for range r.countTo(maxParams, "core value types") {
 		l = append(l, coreValType(r))
 	}
 	return l
@@ -365,12 +364,21 @@ func coreExternType(r *reader, types []CoreFuncType) CoreEntity {
 	case 3:
 		return coreGlobal(r)
 	case 4:
-		r.expect(0, "a tag")
-		return CoreEntity{Sort: CoreTag, Func: pick(at, types, r.u32("a core type"), "core type")}
+		return coreTag(r, types)
 	default:
 		failAt(at, "expected the sort of a core import, found %#02x", b)
 	}
 	return CoreEntity{}
+}
+
+func coreTag(r *reader, types []CoreFuncType) CoreEntity {
+	r.expect(0, "a tag")
+	at := r.at()
+	e := CoreEntity{Sort: CoreTag, Func: pick(at, types, r.u32("a core type"), "core type")}
+	if len(e.Func.Results) > 0 {
+		failAt(at, "the type of a tag has results: %s", e.Func)
+	}
+	return e
 }
 
 // constExpr passes over a constant expression.

@@ -17,6 +17,11 @@ const (
 	maxComponents = 1000
 	maxModules    = 1000
 	maxCanons     = 10_000
+	maxExterns    = 200_000 // imports and exports
+
+	// What a type has of them; the numbers are Wasmtime's.
+	maxParams = 1000   // of a function, a core one too
+	maxParts  = 10_000 // fields, cases, elements or labels of a value type
 )
 
 // Ids of the sections of a component.
@@ -42,6 +47,8 @@ type decoder struct {
 	components int
 	modules    int
 	canons     int
+	externs    int
+	people     int // bytes that texts for people may still have
 	prims      map[Kind]*ValType
 	aliases    map[alias]*Resource
 	names      int // of resources, that they have besides the first
@@ -114,7 +121,7 @@ func Decode(b []byte) (c *Component, err error) {
 		failAt(4, "expected a component (version 13, layer 1), found version %d, layer %d",
 			uint16(b[4])|uint16(b[5])<<8, uint16(b[6])|uint16(b[7])<<8)
 	}
-	d := &decoder{work: maxWork, prims: map[Kind]*ValType{}, aliases: map[alias]*Resource{}}
+	d := &decoder{work: maxWork, people: maxForPeople, prims: map[Kind]*ValType{}, aliases: map[alias]*Resource{}}
 	items := maxItems
 	s := d.component(&reader{b: b, pos: 8, items: &items}, nil)
 	return s.c, nil
@@ -144,12 +151,7 @@ func (d *decoder) component(r *reader, outer *scope) *scope {
 			in.end("the section")
 		}
 	}
-	s.c.Type = &ComponentType{
-		Imports: s.imports.list, Exports: s.exports.list,
-		imported: s.imported, made: s.made,
-		resources: true,
-		weight:    1 + weightOf(s.imports.list) + weightOf(s.exports.list),
-	}
+	s.c.Type = s.asType(r.at())
 	return s
 }
 
@@ -218,15 +220,23 @@ func (s *scope) module(r *reader) {
 	s.d.modules++
 }
 
-// maxForPeople bounds the vectors of a section that is for people.
-const maxForPeople = 1000
+// maxForPeople bounds the texts of a binary that are for people, in bytes, and
+// the vectors of a section of them.
+const maxForPeople = 64 << 10
 
 // custom reads the sections that are for people. What is wrong in what they hold
-// is passed over.
+// is passed over, and so is what is too much of it.
 func (s *scope) custom(r *reader) {
 	name := r.name("the name of a custom section")
 	items := maxForPeople
 	r.items = &items
+	spend := func(text string) string {
+		if s.d.people -= len(text); s.d.people < 0 {
+			s.d.people = 0
+			r.failf("there is too much text for people")
+		}
+		return text
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			if _, ok := p.(bail); !ok {
@@ -238,15 +248,17 @@ func (s *scope) custom(r *reader) {
 	case "component-name":
 		if r.byte("a part of the names") == 0 {
 			in := r.sub(r.u32("a size"), "a name")
-			s.c.Name = in.name("a name")
+			s.c.Name = spend(in.name("a name"))
 		}
 	case "producers":
 		for range r.count("fields") {
 			field := r.name("a field")
 			for range r.count("values") {
-				text := field + ": " + r.name("a value")
-				if v := r.name("a version"); v != "" {
-					text += " " + v
+				value, version := r.name("a value"), r.name("a version")
+				spend(field)
+				text := field + ": " + spend(value)
+				if spend(version) != "" {
+					text += " " + version
 				}
 				s.c.Producers = append(s.c.Producers, text)
 			}

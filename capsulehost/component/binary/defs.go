@@ -346,7 +346,7 @@ func (s *scope) imported1(r *reader) {
 	at := r.at()
 	name := r.externName()
 	e, binds := s.introduce(at, r, name.text, true)
-	s.imports.add(at, name, e)
+	s.imports.add(s.d, at, name, e)
 	x := Extern{name.text, e}
 	s.introduced(at, x, true)
 	if s.c != nil {
@@ -378,7 +378,7 @@ func (s *scope) exported1(r *reader) {
 		e.Type = s.d.named(e.Type, name.text)
 	}
 	s.add(e)
-	s.exports.add(at, name, e)
+	s.exports.add(s.d, at, name, e)
 	d.Extern = Extern{name.text, e}
 	s.introduced(at, d.Extern, false)
 	s.def(d)

@@ -19,10 +19,10 @@ func (s *scope) instance(r *reader) {
 			if strings.HasPrefix(i.Name, "[") {
 				failAt(at, "%.100q is the name of a resource's function, and an instance that gathers exports names no resource", i.Name)
 			}
-			ex.add(at, name, e)
+			ex.add(s.d, at, name, e)
 			d.Exports = append(d.Exports, i)
 		}
-		s.instances = append(s.instances, newInstance(ex, nil))
+		s.instances = append(s.instances, newInstance(at, ex, nil))
 		s.def(d)
 	default:
 		failAt(at, "expected an instance (0 or 1), found %d", b)
@@ -70,7 +70,7 @@ func (s *scope) instantiate(at int64, r *reader) {
 		ex.index[e.Name] = i
 	}
 	d.Binds = s.d.paths(at, ex.list, fresh)
-	s.instances = append(s.instances, newInstance(ex, nil))
+	s.instances = append(s.instances, newInstance(at, ex, nil))
 	s.def(d)
 }
 

@@ -199,8 +199,11 @@ type externs struct {
 	keys  labels
 }
 
-func (e *externs) add(at int64, name externName, t Entity) {
+func (e *externs) add(d *decoder, at int64, name externName, t Entity) {
 	x := Extern{name.text, t}
+	if d.externs++; d.externs > maxExterns {
+		failAt(at, "there are more than %d imports and exports", maxExterns)
+	}
 	if name.implements != "" && (t.Sort != Instance || !isPlain(x.Name)) {
 		failAt(at, "%.100q implements the interface %.100q; only an instance with a plain name can", x.Name, name.implements)
 	}

@@ -105,6 +105,16 @@ func (r *reader) count(what string) int {
 	return int(n)
 }
 
+// countTo is count, where there can be no more than most.
+func (r *reader) countTo(most int, what string) int {
+	at := r.at()
+	n := r.count(what)
+	if n > most {
+		failAt(at, "%d %s are more than %d", n, what, most)
+	}
+	return n
+}
+
 // bytes returns the next n bytes of the binary itself.
 func (r *reader) bytes(n uint32, what string) []byte {
 	if int64(n) > int64(r.left()) {

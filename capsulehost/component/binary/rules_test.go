@@ -382,3 +382,19 @@ func TestAnnotations(t *testing.T) {
 		{"a gathered static function", "names no resource", res("[static]a.b", own(0), made, gathered(item("a", itemType(0)), item("[static]a.b", itemFunc(0))))},
 	})
 }
+
+// TestCoreTypes has types of core modules.
+func TestCoreTypes(t *testing.T) {
+	module := func(decls ...[]byte) []byte { return append([]byte{0x50}, list(decls...)...) }
+	coreTypes := func(defs ...[]byte) []byte { return sect(secCoreType, list(defs...)...) }
+	fn, answering := []byte{1, 0x60, 0, 0}, []byte{1, 0x60, 0, 1, 0x7f}
+	use := func(index byte) []byte { return []byte{3, 1, 'f', 0, index} }
+	checkRules(t, []rule{
+		{"an alias of the type itself", "", sections(coreTypes(module(fn, []byte{2, 0x10, 1, 0, 0}, use(1))))},
+		{"an alias of a type that is not there", "no core type 1", sections(coreTypes(module(fn, []byte{2, 0x10, 1, 0, 1})))},
+		{"an alias of a type around it", "", sections(coreTypes(fn[1:], module([]byte{2, 0x10, 1, 1, 0}, use(0))))},
+		{"an alias of a module's type", "expected a core function type", sections(coreTypes(module(), module([]byte{2, 0x10, 1, 1, 0})))},
+		{"a tag", "", sections(coreTypes(module(fn, []byte{3, 1, 't', 4, 0, 0})))},
+		{"a tag with results", "has results", sections(coreTypes(module(answering, []byte{3, 1, 't', 4, 0, 0})))},
+	})
+}

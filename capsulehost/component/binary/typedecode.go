@@ -90,12 +90,12 @@ func (s *scope) compound(at int64, code byte, r *reader, t *ValType) {
 	switch code {
 	case 0x72:
 		t.Kind = Record
-		t.Fields = s.labelled(r, "fields of a record")
+		t.Fields = s.labelled(r, maxParts, "fields of a record")
 		needOne(at, len(t.Fields), "a record needs a field")
 	case 0x71:
 		t.Kind = Variant
 		seen := labels{}
-		for range r.count("cases of a variant") {
+		for range r.countTo(maxParts, "cases of a variant") {
 			f := Field{Name: seen.read(r)}
 			f.Type = s.optionalVal(r, "the type of a case")
 			r.expect(0, "the end of a case")
@@ -109,7 +109,7 @@ func (s *scope) compound(at int64, code byte, r *reader, t *ValType) {
 		needOne(at, int(t.Len), "a list of fixed length needs an element")
 	case 0x6f:
 		t.Kind = Tuple
-		for range r.count("elements of a tuple") {
+		for range r.countTo(maxParts, "elements of a tuple") {
 			t.Fields = append(t.Fields, Field{Type: s.valType(r)})
 		}
 		needOne(at, len(t.Fields), "a tuple needs an element")
@@ -119,7 +119,7 @@ func (s *scope) compound(at int64, code byte, r *reader, t *ValType) {
 			t.Kind = Flags
 		}
 		seen := labels{}
-		for range r.count("labels") {
+		for range r.countTo(maxParts, "labels") {
 			t.Labels = append(t.Labels, seen.read(r))
 		}
 		needOne(at, len(t.Labels), "flags and enums need a label")
@@ -152,10 +152,10 @@ func needOne(at int64, n int, what string) {
 	}
 }
 
-func (s *scope) labelled(r *reader, what string) []Field {
+func (s *scope) labelled(r *reader, most int, what string) []Field {
 	seen := labels{}
 	var l []Field
-	for range r.count(what) {
+	for range r.countTo(most, what) {
 		l = append(l, Field{Name: seen.read(r), Type: s.valType(r)})
 	}
 	return l
@@ -163,7 +163,7 @@ func (s *scope) labelled(r *reader, what string) []Field {
 
 func (s *scope) funcType(r *reader) *FuncType {
 	at := r.at()
-	params := s.labelled(r, "parameters")
+	params := s.labelled(r, maxParams, "parameters")
 	var result *ValType
 	switch b := r.byte("a result"); b {
 	case 0:
@@ -212,15 +212,17 @@ func (s *scope) typeScope(r *reader) *scope {
 }
 
 func (s *scope) instanceType(r *reader) *InstanceType {
+	at := r.at()
 	in := s.typeScope(r)
 	for range r.count("declarations") {
 		at := r.at()
 		in.declaration(at, r.byte("a declaration"), r)
 	}
-	return newInstance(in.exports, in.made)
+	return newInstance(at, in.exports, in.made)
 }
 
 func (s *scope) componentType(r *reader) *ComponentType {
+	at := r.at()
 	in := s.typeScope(r)
 	in.visible = s.d.visible(nil)
 	for range r.count("declarations") {
@@ -231,11 +233,38 @@ func (s *scope) componentType(r *reader) *ComponentType {
 		}
 		in.imported1(r)
 	}
-	return &ComponentType{
-		Imports: in.imports.list, Exports: in.exports.list,
-		imported: in.imported, made: in.made,
+	return in.asType(at)
+}
+
+// asType returns the type of a component whose scope this is.
+func (s *scope) asType(at int64) *ComponentType {
+	t := &ComponentType{
+		Imports: s.imports.list, Exports: s.exports.list,
+		imported: s.imported, made: s.made,
 		resources: true,
-		weight:    1 + weightOf(in.imports.list) + weightOf(in.exports.list),
+		weight:    1 + weightOf(s.imports.list) + weightOf(s.exports.list),
+		depth:     max(depthOf(s.imports.list), depthOf(s.exports.list)),
+	}
+	checkDepth(at, t.depth)
+	return t
+}
+
+// depthOf returns how deep instances and components are in each other, in l.
+func depthOf(l []Extern) (depth int) {
+	for _, e := range l {
+		switch t := e.Type.(type) {
+		case *InstanceType:
+			depth = max(depth, t.depth+1)
+		case *ComponentType:
+			depth = max(depth, t.depth+1)
+		}
+	}
+	return depth
+}
+
+func checkDepth(at int64, depth int) {
+	if depth > maxDepth {
+		failAt(at, "types of instances and components are more than %d deep in each other", maxDepth)
 	}
 }
 
@@ -251,14 +280,14 @@ func (s *scope) declaration(at int64, code byte, r *reader) {
 		at := r.at()
 		name := r.externName()
 		e, _ := s.introduce(at, r, name.text, false)
-		s.exports.add(at, name, e)
+		s.exports.add(s.d, at, name, e)
 		s.introduced(at, Extern{name.text, e}, false)
 	default:
 		failAt(at, "expected a declaration (0 to 4), found %d", code)
 	}
 }
 
-func newInstance(exports externs, bound []*Resource) *InstanceType {
+func newInstance(at int64, exports externs, bound []*Resource) *InstanceType {
 	t := &InstanceType{Exports: exports.list, index: exports.index, bound: bound}
 	t.weight, t.closed = 1+weightOf(t.Exports), true
 	for _, e := range t.Exports {
@@ -266,6 +295,8 @@ func newInstance(exports externs, bound []*Resource) *InstanceType {
 		t.names = t.names || needsNames(e.Type)
 		t.closed = t.closed && closed(e.Type)
 	}
+	t.depth = depthOf(t.Exports)
+	checkDepth(at, t.depth)
 	return t
 }
 
@@ -343,7 +374,7 @@ func (s *scope) moduleType(r *reader) *ModuleType {
 		case 2:
 			r.expect(0x10, "the sort type")
 			r.expect(0x01, "an outer alias")
-			types = append(types, s.outerCoreType(r))
+			types = append(types, s.outerCoreType(r, types))
 		case 3:
 			e := CoreExtern{Name: r.name("the name of a core export")}
 			e.CoreEntity = coreExternType(r, types)
@@ -355,13 +386,13 @@ func (s *scope) moduleType(r *reader) *ModuleType {
 	return m
 }
 
-// outerCoreType reads the rest of an outer alias in a module type, whose scope
-// counts as one.
-func (s *scope) outerCoreType(r *reader) CoreFuncType {
+// outerCoreType reads the rest of an alias in a module type, whose scope counts
+// as one: types are those in it.
+func (s *scope) outerCoreType(r *reader, types []CoreFuncType) CoreFuncType {
 	at := r.at()
 	count, index := r.u32("a number of scopes"), r.u32("a core type")
 	if count == 0 {
-		failAt(at, "an outer alias of a module type refers to itself")
+		return pick(at, types, index, "core type")
 	}
 	t, ok := pick(at, s.around(at, count-1).coreTypes, index, "core type").(CoreFuncType)
 	if !ok {

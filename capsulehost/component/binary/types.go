@@ -52,7 +52,7 @@ const (
 	// MaxSize bounds the size in memory of a value, in bytes.
 	MaxSize = 1<<28 - 1
 
-	maxDepth = 100 // of a value type
+	maxDepth = 100 // of value types, and of those of instances and components, in each other
 	maxFlags = 32
 )
 
@@ -210,6 +210,7 @@ type InstanceType struct {
 	names     bool
 	closed    bool // no component's type is in it
 	weight    int  // how much there is in it
+	depth     int  // of instances and components in it
 }
 
 // Export returns the export with this name.
@@ -229,6 +230,7 @@ type ComponentType struct {
 	made      []*Resource // that the exports introduce
 	resources bool
 	weight    int
+	depth     int
 }
 
 func newFunc(params []Field, result *ValType) *FuncType {
