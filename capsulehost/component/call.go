@@ -82,7 +82,7 @@ type lowered struct {
 
 // frame is what a call of a lowered function needs. No instance is entered again
 // from such a call, so that one for each function does. cx is complete but for
-// what is the call's own.
+// what is the call's own. Between calls it refers to no values.
 type frame struct {
 	cx   abi.Context
 	lend abi.Scope
@@ -104,12 +104,16 @@ func (l *lowered) call(ctx context.Context, stack []uint64) {
 		v := l.target.host(&f.call)
 		guest.Over(ctx)
 		l.plan.LowerResult(&f.cx, stack, place, v)
+		f.call = Call{}
 	} else {
 		l.target.call(ctx, f.args, func(v abi.Value) {
 			l.plan.LowerResult(&f.cx, stack, place, v)
 		})
 	}
 	f.lend.Return(&in.handles)
+	// Values can be large, and functions many.
+	clear(f.args)
+	f.cx.Release()
 }
 
 // lifted is a core function as a function of a component.

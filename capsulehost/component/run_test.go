@@ -80,6 +80,21 @@ func TestAbstract(t *testing.T) {
 	}
 }
 
+// Parameters that no memory can hold trap, called by a guest and by the host.
+func TestHugeParameters(t *testing.T) {
+	ctx := context.Background()
+	for name, args := range map[string][]abi.Value{"run": nil, "f": make([]abi.Value, 32)} {
+		for k := range args {
+			args[k] = abi.Value{Ref: []byte{}}
+		}
+		i := start(t, ctx, "wat/params.wasm", NewSet(nil))
+		_, err := i.Call(ctx, []string{name}, args...)
+		if fault, ok := errors.AsType[*guest.Fault](err); !ok || !strings.Contains(fault.Reason, "more than a memory") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // Destructors run within each other only so deep: each takes stack of the host.
 func TestNestedDestructors(t *testing.T) {
 	ctx := context.Background()

@@ -58,6 +58,14 @@ func (cx *Context) refresh() {
 	}
 }
 
+// Release lets go of what the last call lifted, and of the memory.
+func (cx *Context) Release() {
+	cx.buf, cx.lists, cx.texts = nil, [2][]byte{}, [2]string{}
+	if cap(cx.sizes) > 1<<12 {
+		cx.sizes = nil
+	}
+}
+
 // check traps unless size bytes at ptr are in the memory and aligned.
 func (cx *Context) check(ptr, size, align uint32) {
 	if ptr&(align-1) != 0 {

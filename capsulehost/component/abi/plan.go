@@ -1,9 +1,11 @@
 package abi
 
 import (
+	"math"
 	"slices"
 
 	"github.com/astridfs/astridfs/capsulehost/component/binary"
+	"github.com/astridfs/astridfs/capsulehost/guest"
 )
 
 // Plan is how values of a type are converted. It is immutable.
@@ -86,6 +88,7 @@ type Func struct {
 
 	size, align uint32 // of the parameters in memory
 	spill       bool   // the parameters go through memory
+	huge        bool   // and no memory can hold them
 	out         bool   // the result does
 	flat        int    // core values of the parameters
 	borrows     bool
@@ -94,14 +97,16 @@ type Func struct {
 // Func compiles the type of a function.
 func (c *Compiler) Func(t *binary.FuncType) *Func {
 	f := &Func{align: 1, result: c.Plan(t.Result)}
+	var size uint64 // the types' sizes are bounded, that of all of them is not
 	for _, p := range t.Params {
-		f.size = binary.AlignTo(f.size, p.Type.Align)
-		f.params = append(f.params, field{f.size, c.Plan(p.Type)})
-		f.size += p.Type.Size
+		size = binary.AlignTo(size, uint64(p.Type.Align))
+		f.params = append(f.params, field{uint32(size), c.Plan(p.Type)})
+		size += uint64(p.Type.Size)
 		f.align = max(f.align, p.Type.Align)
 		f.borrows = f.borrows || p.Type.Borrows
 	}
-	f.size = binary.AlignTo(f.size, f.align)
+	size = binary.AlignTo(size, uint64(f.align))
+	f.size, f.huge = uint32(size), size > math.MaxUint32
 	f.flat = len(t.FlatParams())
 	if f.flat > binary.MaxFlat {
 		f.spill, f.flat = true, 1
@@ -112,6 +117,12 @@ func (c *Compiler) Func(t *binary.FuncType) *Func {
 
 // Stack returns how long the stack of core values of a call has to be.
 func (f *Func) Stack() int { return f.flat + 1 }
+
+func (f *Func) fits() {
+	if f.huge {
+		guest.Trap("the parameters of the function have more than a memory can hold")
+	}
+}
 
 // LiftParams takes the parameters of a call that a guest makes from the core
 // values, into args if there is room. Where the result goes through memory too,
@@ -125,6 +136,7 @@ func (f *Func) LiftParams(cx *Context, stack []uint64, args []Value) []Value {
 	args = slices.Grow(args[:0], len(f.params))[:len(f.params)]
 	if f.spill {
 		base := uint32(stack[0])
+		f.fits()
 		cx.check(base, f.size, f.align)
 		for i, p := range f.params {
 			args[i] = cx.load(p.plan, base+p.off)
@@ -171,6 +183,7 @@ func (f *Func) LowerParams(cx *Context, args []Value, stack []uint64) []uint64 {
 	cx.refresh()
 	out := flatWriter{stack[:0]}
 	if f.spill {
+		f.fits()
 		base := cx.realloc(0, 0, f.align, f.size)
 		for i, p := range f.params {
 			cx.store(p.plan, base+p.off, args[i])
