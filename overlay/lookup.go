@@ -228,15 +228,7 @@ func (fs *FS) detach(p *node, name string, c *node, stale bool) {
 // which is none of the view any more: a file that has another name elsewhere is
 // not to be looked for there.
 func (fs *FS) strand(n *node) {
-	n.d.kmu.Lock()
-	kids := make(map[string]*node, len(n.d.kids))
-	for name, c := range n.d.kids {
-		if c.tryRef() {
-			kids[name] = c
-		}
-	}
-	n.d.kmu.Unlock()
-	for name, c := range kids {
+	for name, c := range n.d.known() {
 		fs.detach(n, name, c, true)
 		fs.put(c)
 	}

@@ -142,6 +142,19 @@ func (d *dirState) kid(name string) *node {
 	return nil
 }
 
+// known returns all known entries by name, with a reference to each.
+func (d *dirState) known() map[string]*node {
+	d.kmu.Lock()
+	defer d.kmu.Unlock()
+	kids := make(map[string]*node, len(d.kids))
+	for name, c := range d.kids {
+		if c.tryRef() {
+			kids[name] = c
+		}
+	}
+	return kids
+}
+
 // setKidLocked enters n as name. d.kmu is held.
 func (d *dirState) setKidLocked(name string, n *node) {
 	if d.kids == nil {

@@ -67,14 +67,7 @@ func (fs *FS) refreshDir(ctx context.Context, n *node, told *[]func()) error {
 		}
 	}
 	lockDirs(n)() // behind the lookups that are under way: what they saw becomes known
-	n.d.kmu.Lock()
-	kids := make(map[string]*node, len(n.d.kids))
-	for name, c := range n.d.kids {
-		if c.tryRef() {
-			kids[name] = c
-		}
-	}
-	n.d.kmu.Unlock()
+	kids := n.d.known()
 	defer func() {
 		for _, c := range kids {
 			fs.put(c)
@@ -86,7 +79,6 @@ func (fs *FS) refreshDir(ctx context.Context, n *node, told *[]func()) error {
 		if err != nil {
 			return err
 		}
-		name, c := name, c
 		id := c.id
 		if !ok {
 			*told = append(*told, func() { fs.EntryChanged(ctx, n.id, name); fs.NodeChanged(ctx, id, true) })
@@ -193,15 +185,7 @@ func (fs *FS) dropStrays(n *node) (names []string) {
 	for _, l := range n.d.lowers {
 		merged[l.at.Ident()] = true
 	}
-	n.d.kmu.Lock()
-	kids := make(map[string]*node)
-	for name, c := range n.d.kids {
-		if c.tryRef() {
-			kids[name] = c
-		}
-	}
-	n.d.kmu.Unlock()
-	for name, c := range kids {
+	for name, c := range n.d.known() {
 		c.mu.RLock()
 		l := c.low
 		if c.d != nil && c.d.upper.Load() == nil && len(c.d.lowers) > 0 {
