@@ -127,7 +127,7 @@ type auditOf struct {
 func (e *env) chooseLog(c *cli.Context) (*auditOf, error) {
 	if dir := c.String("dir"); dir != "" {
 		if c.NArg() > 0 || c.String("session") != "" {
-			return nil, fault.New(fault.Usage, "", "--dir and a session")
+			return nil, fault.New(fault.Usage, "give one of them", "--dir and a session")
 		}
 		return &auditOf{dir: dir, name: "audit log " + dir}, nil
 	}
@@ -164,7 +164,10 @@ func (a *auditOf) head() member {
 // fault says what is wrong with a log that could not be read.
 func (a *auditOf) fault(err error) error {
 	var broken *auditlog.BrokenError
-	if !errors.As(err, &broken) {
+	switch {
+	case a.ch == nil && errors.Is(err, fs.ErrNotExist):
+		return fault.New(fault.Failed, "give the directory that sessions remove --keep-audit has made", "%w", err)
+	case !errors.As(err, &broken):
 		return err
 	}
 	next := "keep a copy of " + a.dir + ": nothing from this record on can be trusted"
@@ -299,7 +302,7 @@ func (e *env) auditTail(c *cli.Context) error {
 	}
 	n := c.Int("lines")
 	if n < 0 {
-		return fault.New(fault.Usage, "", "--lines %d", n)
+		return fault.New(fault.Usage, "give 0 or more", "--lines %d", n)
 	}
 	last, seen, err := auditlog.Tail(e.ctx, a.dir, f, n)
 	if err != nil {
@@ -385,8 +388,11 @@ func (e *env) auditVerify(c *cli.Context) error {
 	if a.ch != nil && errors.Is(err, fs.ErrNotExist) {
 		err = nil // a session that has recorded nothing has none
 	}
-	if err == nil && rep.Records == 0 && key != nil {
+	switch none := err == nil && rep.Records == 0; {
+	case none && key != nil:
 		err = &auditlog.BrokenError{File: a.dir, Seq: 1, Kind: auditlog.Truncated, Why: "there is no record, but a log was begun with this key"}
+	case none && a.ch == nil: // nobody can tell this from a log that was emptied
+		err = &auditlog.BrokenError{File: a.dir, Seq: 1, Kind: auditlog.Truncated, Why: "there is no record"}
 	}
 	if e.json {
 		return e.verifyJSON(a, &rep, err)
