@@ -403,13 +403,12 @@ func (s *scope) outerCoreType(r *reader, types []CoreFuncType) CoreFuncType {
 
 // around returns the count-th scope around s; 0 is s.
 func (s *scope) around(at int64, count uint32) *scope {
-	for in := s; ; in = in.outer {
-		if in == nil {
-			failAt(at, "there are no %d scopes around this one", count)
-		}
-		if count == 0 {
-			return in
-		}
-		count--
+	in := s
+	for left := count; left > 0 && in != nil; left-- {
+		in = in.outer
 	}
+	if in == nil {
+		failAt(at, "there are no %d scopes around this one", count)
+	}
+	return in
 }
