@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/astridfs/astridfs/fusefs/internal/serve"
 )
@@ -144,4 +145,52 @@ func names(t *testing.T, dir string) []string {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// Directories that others may change keep their attributes from when they were
+// listed, also those that nobody has looked into, and still show a change.
+func TestListedDirectoriesAreKept(t *testing.T) {
+	const dirs = 40
+	layers := overlayDirs(t)
+	for i := range dirs {
+		if err := os.Mkdir(filepath.Join(lowerOf(layers), fmt.Sprint(i)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := serve.Config{FS: "overlay", Dirs: layers}
+	c.Options.VolatileTimeout = -1
+	m := serve.Start(t, c)
+	stats := func() uint64 { return m.Do(serve.Request{Op: "stats"}).Stats.Requests }
+	look := func(i int) os.FileInfo {
+		t.Helper()
+		st, err := os.Lstat(filepath.Join(m.Mountpoint, fmt.Sprint(i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st
+	}
+	if l := names(t, m.Mountpoint); len(l) != dirs {
+		t.Fatalf("%d entries", len(l))
+	}
+	before := stats()
+	for range 3 {
+		for i := range dirs {
+			look(i)
+		}
+	}
+	// The root's attributes aside.
+	if n := stats() - before; n > 3 {
+		t.Errorf("%d requests for the attributes of %d listed directories", n, dirs)
+	}
+	old := look(7).ModTime()
+	if err := os.WriteFile(filepath.Join(lowerOf(layers), "7", "new"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		if !look(7).ModTime().Equal(old) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("the host's new entry does not show in its directory's time")
 }

@@ -36,3 +36,10 @@ func HostWatches(fs *FS) int {
 	defer fs.host.mu.Unlock()
 	return len(fs.host.nodes)
 }
+
+// LimitHostWatches sets how many lower directories may be watched.
+func LimitHostWatches(fs *FS, n int) {
+	fs.host.mu.Lock()
+	defer fs.host.mu.Unlock()
+	fs.host.max = n
+}

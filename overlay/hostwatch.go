@@ -22,7 +22,9 @@ import (
 //
 // It begins with the first watcher: without one nothing is cached. A directory
 // is watched before it is read for the first time, so that no change can come
-// between. Not covered, and therefore left volatile: files with several names,
+// between; and, while half the watches are left, before its own attributes are
+// told, so that they need not be asked for again once it was read. Not covered,
+// and therefore left volatile: files with several names,
 // of which another may be in a directory that is not watched; directories beyond
 // the bound; filesystems that others can change behind this kernel's back. A
 // host program's writes through a shared mapping are told by no one before it
@@ -118,6 +120,35 @@ func (fs *FS) watchDir(p *node) {
 			l.watch.Store(fs.host.add(l, p.id))
 		}
 	}
+}
+
+// watchEntry has the lower directories of n, an entry of a directory, watched if
+// half the watches are left: the rest is for what is looked into. It tells
+// whether it began to, so that attributes from before may be outdated.
+func (fs *FS) watchEntry(n *node) (began bool) {
+	if n.d == nil || !fs.host.active.Load() {
+		return false
+	}
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	for _, l := range n.d.lowers {
+		if l.watch.Load() != watchUntried {
+			continue
+		}
+		if !fs.host.plenty() {
+			return began
+		}
+		l.watch.Store(fs.host.add(l, n.id))
+		began = true
+	}
+	return began
+}
+
+// plenty tells whether less than half the watches are in use.
+func (w *hostWatch) plenty() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.nodes) < w.max/2
 }
 
 // watched tells whether changes in all lower directories of d are told. d.mu is

@@ -2,9 +2,11 @@ package overlay_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -164,4 +166,89 @@ func TestHostWatchIsBounded(t *testing.T) {
 
 func name(i int) string {
 	return "d" + string(rune('a'+i%26)) + string(rune('a'+i/26%26)) + string(rune('a'+i/676))
+}
+
+// TestListedDirectoriesAreWatched: a directory that was listed by its parent, and
+// not looked into, is watched before its attributes are told, up to half of what
+// may be watched.
+func TestListedDirectoriesAreWatched(t *testing.T) {
+	ctx := context.Background()
+	base := t.TempDir()
+	opt := overlay.Options{Lower: []string{base + "/lower"}, Upper: base + "/upper", Work: base + "/work"}
+	const dirs = 20
+	for _, d := range []string{"upper", "work"} {
+		if err := os.MkdirAll(filepath.Join(base, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range dirs {
+		if err := os.MkdirAll(filepath.Join(base, "lower", name(i)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		limit  int
+		stable func(int) bool
+	}{
+		{0, func(n int) bool { return n == dirs }},
+		{16, func(n int) bool { return n >= 6 && n <= 8 }},
+	} {
+		fs, err := overlay.Open(ctx, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &told{entries: map[string]int{}, nodes: map[vfs.NodeID]bool{}}
+		stop := fs.Watch(w)
+		if c.limit > 0 {
+			overlay.LimitHostWatches(fs, c.limit)
+		}
+		d, err := fs.OpenDir(ctx, vfs.RootID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stable := map[string]vfs.NodeID{}
+		var volatile vfs.NodeID
+		if err := d.ReadDirPlus(ctx, 0, func(de vfs.DirEntry, e vfs.Entry) bool {
+			if e.Node == 0 {
+				return true
+			}
+			t.Cleanup(func() { fs.Forget(e.Node, 1) })
+			if e.Volatile {
+				t.Errorf("limit %d: the name %s may change unseen", c.limit, de.Name)
+			}
+			if !e.Attr.Volatile {
+				stable[de.Name] = e.Node
+			} else {
+				volatile = e.Node
+			}
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !c.stable(len(stable)) {
+			t.Errorf("limit %d: %d of %d directories are watched when they were listed", c.limit, len(stable), dirs)
+		}
+		for n, id := range stable {
+			if err := os.WriteFile(filepath.Join(base, "lower", n, fmt.Sprint("new ", c.limit)), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			w.wait(t, "an entry of "+n, func() bool { return w.nodes[id] })
+		}
+		if volatile != 0 {
+			// There is room left for those that are looked into.
+			if _, err := fs.Lookup(ctx, volatile, "none"); vfs.Errno(err) != syscall.ENOENT {
+				t.Fatal(err)
+			}
+			if a, err := fs.GetAttr(ctx, volatile, nil); err != nil || a.Volatile {
+				t.Errorf("limit %d: looked into, and volatile %v, %v", c.limit, a.Volatile, err)
+			}
+		}
+		stop()
+		if err := fs.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

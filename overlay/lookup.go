@@ -102,6 +102,7 @@ func (fs *FS) lookupLocked(p *node, name string, a *vfs.Attr) (*node, error) {
 	for range 100 {
 		count := fs.moves.count.Load()
 		if c := p.d.kid(name); c != nil {
+			fs.watchEntry(c)
 			err := fs.revalidate(c, a)
 			if err == syscall.ESTALE && fs.relocateLocked(c, p, name) {
 				err = fs.revalidate(c, a)
@@ -131,9 +132,18 @@ func (fs *FS) lookupLocked(p *node, name string, a *vfs.Attr) (*node, error) {
 		}
 		if n, shown, ok := fs.adopt(p, name, &f, seen); ok {
 			*a = shown
-			return n, nil
+			if !fs.watchEntry(n) {
+				return n, nil
+			}
+			if err = fs.revalidate(n, a); err == nil {
+				return n, nil
+			}
+			fs.put(n)
+			if err != syscall.ESTALE {
+				return nil, err
+			}
 		}
-		// A copy-up or another lookup came between.
+		// A copy-up, another lookup or the host came between.
 	}
 	return nil, syscall.ESTALE
 }
