@@ -1,17 +1,14 @@
 package capsulehost
 
 import (
-	"context"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
-
-	"github.com/tetratelabs/wazero"
 )
 
 // Bounds of the directory of compiled modules.
@@ -20,49 +17,12 @@ const (
 	cacheSize = 2 << 30             // bytes
 )
 
-// compiler is a runtime whose cache may fail: what cannot be stored, on a full disk,
-// is used all the same, and where what is stored is damaged all of it is thrown
-// away and compiled again.
-type compiler struct {
-	wazero.Runtime
-	cfg wazero.RuntimeConfig // without the cache
-	dir string               // of the cache; empty: there is none
-	log *slog.Logger
-}
-
-// CompileModule implements wazero.Runtime. Its errors are of the module.
-func (c *compiler) CompileModule(ctx context.Context, wasm []byte) (wazero.CompiledModule, error) {
-	m, err := compile(ctx, c.Runtime, wasm)
-	if err == nil || c.dir == "" || ctx.Err() != nil {
-		return m, err
-	}
-	failed := err
-	if m, err = compile(ctx, c.Runtime, wasm); err == nil { // it was compiled, and not stored
-		c.log.Warn("a compiled capsule could not be stored", "error", failed)
-		return m, nil
-	}
-	plain := wazero.NewRuntimeWithConfig(ctx, c.cfg)
-	defer plain.Close(ctx)
-	if _, err := compile(ctx, plain, wasm); err != nil {
-		return nil, err
-	}
-	c.log.Warn("the compiled capsules are thrown away, for one of them is damaged", "error", failed)
-	if err := prune(c.dir, time.Now(), 0, -1); err != nil {
-		c.log.Warn("pruning the compiled capsules failed", "dir", c.dir, "error", err)
-	}
-	return compile(ctx, c.Runtime, wasm)
-}
-
-// compile has rt compile a module. A panic of its validation is an error of the
-// module, as is everything that it finds wrong.
-func compile(ctx context.Context, rt wazero.Runtime, wasm []byte) (m wazero.CompiledModule, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the compiler gives up: %v", p)
-		}
-	}()
-	return rt.CompileModule(ctx, wasm)
-}
+// A directory that a process compiles into is named by scratchPrefix. One that was
+// not changed for scratchAge is nobody's any more.
+const (
+	scratchPrefix = "compiling-"
+	scratchAge    = time.Hour
+)
 
 // private answers an error unless the directory is this user's and nobody else
 // can write to it: the machine code in it is run as it is.
@@ -93,12 +53,21 @@ func prune(dir string, now time.Time, maxAge time.Duration, maxSize int64) error
 		if err != nil {
 			return ignoreMissing(err)
 		}
-		if !d.Type().IsRegular() {
+		scratch := d.IsDir() && strings.HasPrefix(d.Name(), scratchPrefix)
+		if !scratch && !d.Type().IsRegular() {
 			return nil
 		}
 		info, err := d.Info()
 		if err != nil {
 			return ignoreMissing(err)
+		}
+		if scratch {
+			if now.Sub(info.ModTime()) > scratchAge {
+				if err := os.RemoveAll(path); err != nil {
+					return err
+				}
+			}
+			return fs.SkipDir
 		}
 		used := info.ModTime()
 		if st, ok := info.Sys().(*syscall.Stat_t); ok {

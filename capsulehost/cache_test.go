@@ -1,6 +1,7 @@
 package capsulehost
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -57,6 +58,57 @@ func TestPrune(t *testing.T) {
 	}
 	there("v2/new", "v2/recent", "v2/used")
 	if err := prune(filepath.Join(dir, "missing"), now, time.Hour, 1); err != nil {
+		t.Error(err)
+	}
+	// What a process compiles into is left alone as long as there may be one.
+	file("compiling-1/new", time.Hour, 10)
+	file("compiling-2/old", 0, 10)
+	for name, age := range map[string]time.Duration{"compiling-1": 50 * time.Minute, "compiling-2": 2 * time.Hour} {
+		if err := os.Chtimes(filepath.Join(dir, name), now, now.Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := prune(dir, now, 0, -1); err != nil {
+		t.Fatal(err)
+	}
+	there("compiling-1/new")
+}
+
+// What is not compiled yet is not compiled to load it.
+func TestLoad(t *testing.T) {
+	wasm := []byte("\x00asm\x01\x00\x00\x00\x01\x04\x01\x60\x00\x00\x03\x02\x01\x00\x07\x07\x01\x03run\x00\x00\x0a\x04\x01\x02\x00\x0b")
+	dir := t.TempDir()
+	stored := func() int {
+		list, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	c, err := openCompiler(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close(t.Context())
+	if _, err := c.load(t.Context(), wasm); !errors.Is(err, errNotCompiled) || stored() > 0 {
+		t.Errorf("%v, and %d files", err, stored())
+	}
+	if _, err := c.load(t.Context(), wasm[:30]); err == nil || errors.Is(err, errNotCompiled) || errors.Is(err, errDamaged) {
+		t.Errorf("of a broken one: %v", err)
+	}
+	if _, err := c.CompileModule(t.Context(), wasm); err != nil || stored() != 1 {
+		t.Errorf("%v, and %d files", err, stored())
+	}
+	for range 2 {
+		if _, err := c.load(t.Context(), wasm); err != nil {
+			t.Error(err)
+		}
+		if c, err = openCompiler(t.Context(), dir); err != nil {
+			t.Fatal(err)
+		}
+		defer c.close(t.Context())
+	}
+	if _, err := c.load(t.Context(), wasm[:8]); err != nil { // there is nothing to compile
 		t.Error(err)
 	}
 }

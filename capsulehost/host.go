@@ -3,21 +3,16 @@ package capsulehost
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/astridfs/astridfs/capsulehost/component"
 	"github.com/astridfs/astridfs/capsulehost/corefs"
-	"github.com/astridfs/astridfs/capsulehost/guest"
 	"github.com/astridfs/astridfs/capsulehost/view"
 	"github.com/astridfs/astridfs/capsulehost/wasip1"
 )
@@ -26,8 +21,18 @@ import (
 type Options struct {
 	// CacheDir keeps compiled modules between processes; it is made if it is
 	// not there, and pruned by age and size. Nobody else may write to it: what
-	// is in it is run as it is. Empty: they are compiled anew.
+	// is in it is run as it is. Empty, or if it cannot be made: they are compiled
+	// anew.
 	CacheDir string
+	// Compiler are the arguments, the name first, with which this program does
+	// nothing but call CompileMain: it is started again with them to compile what
+	// is not known to compile, see CompileLimits. Nil: this process compiles, for
+	// guests that are trusted that far.
+	Compiler []string
+	// CompileLimits are those of one process that compiles, Compilers how many
+	// there may be at a time: 0 is one for each processor, from 2 to 8.
+	CompileLimits CompileLimits
+	Compilers     int
 	// Logger is told of what went wrong in the host; nil: nobody is.
 	Logger *slog.Logger
 	// HostCalls is how many calls of astrid:fs may be under way at a time, of
@@ -44,13 +49,13 @@ type Options struct {
 
 // Host compiles and runs capsules. See the package comment.
 type Host struct {
-	rt    wazero.Runtime
-	cache wazero.CompilationCache
+	engine *engine
+	// apart compiles in processes of their own; nil: this one does.
+	apart *compilers
 	// prepared keeps what compile is given beside what it makes of it.
 	prepared *preparedCache
 	log      *slog.Logger
 	slots    *view.Slots
-	batch    *guest.Batch
 	workers  int
 
 	// components is what components may import.
@@ -83,35 +88,26 @@ func New(ctx context.Context, opt Options) (_ *Host, err error) {
 		wait = 5 * time.Second
 	}
 	h.slots = view.NewSlots(orDefault(opt.HostCalls, 64), wait)
-	if h.cache, err = openCache(opt.CacheDir, h.log); err != nil {
+	dir, err := openCache(opt.CacheDir, h.log)
+	if err != nil {
 		return nil, err
 	}
-	h.prepared = newPreparedCache(opt.CacheDir, h.log)
-	cfg := wazero.NewRuntimeConfig().
-		WithCloseOnContextDone(true).
-		WithDebugInfoEnabled(false).
-		WithCoreFeatures(api.CoreFeaturesV2 |
-			experimental.CoreFeaturesTailCall |
-			experimental.CoreFeaturesExtendedConst |
-			experimental.CoreFeaturesExceptionHandling)
-	h.rt = &compiler{wazero.NewRuntimeWithConfig(ctx, cfg.WithCompilationCache(h.cache)), cfg, opt.CacheDir, h.log}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, h.Close(ctx))
-		}
-	}()
-	if _, err := corefs.Instantiate(ctx, h.rt); err != nil {
-		return nil, fmt.Errorf("setting up %s: %w", corefs.ModuleName, err)
+	if h.engine, err = newEngine(ctx, dir, h.log); err != nil && dir != "" {
+		h.log.Warn("capsules are compiled anew each time", "error", err)
+		dir = ""
+		h.engine, err = newEngine(ctx, dir, h.log)
 	}
-	if _, err := wasip1.Instantiate(ctx, h.rt); err != nil {
-		return nil, fmt.Errorf("setting up %s: %w", wasip1.ModuleName, err)
+	if err != nil {
+		return nil, err
 	}
-	if h.batch, err = guest.NewBatch(ctx, h.rt); err != nil {
-		return nil, fmt.Errorf("setting up %s: %w", corefs.ModuleName, err)
+	h.prepared = newPreparedCache(dir, h.log)
+	if len(opt.Compiler) > 0 {
+		h.apart = newCompilers(opt, dir, h.workers)
+		h.prepared.min = 0 // it tells what is known to compile
 	}
 	h.provided = map[string]map[string]api.FunctionDefinition{}
 	for _, name := range []string{corefs.ModuleName, wasip1.ModuleName} {
-		h.provided[name] = h.rt.Module(name).ExportedFunctionDefinitions()
+		h.provided[name] = h.engine.rt.Module(name).ExportedFunctionDefinitions()
 	}
 	return h, nil
 }
@@ -123,33 +119,41 @@ func orDefault(n, def int) int {
 	return n
 }
 
-func openCache(dir string, log *slog.Logger) (wazero.CompilationCache, error) {
+// openCache makes the directory of compiled modules ready, and returns it; empty
+// where there can be none.
+func openCache(dir string, log *slog.Logger) (string, error) {
 	if dir == "" {
-		return wazero.NewCompilationCache(), nil
+		return "", nil
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the directory of compiled capsules: %w", err)
+	dir, err := filepath.Abs(dir)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
+		log.Warn("capsules are compiled anew each time", "error", err)
+		return "", nil
 	}
 	if err := private(dir); err != nil {
-		return nil, err
+		return "", err
 	}
 	if err := prune(dir, time.Now(), cacheAge, cacheSize); err != nil {
 		log.Warn("pruning the compiled capsules failed", "dir", dir, "error", err)
 	}
-	c, err := wazero.NewCompilationCacheWithDir(filepath.Clean(dir))
-	if err != nil {
-		return nil, fmt.Errorf("opening the directory of compiled capsules: %w", err)
-	}
-	return c, nil
+	return dir, nil
 }
 
 // Close gives back everything that the host holds, compiled modules included.
 func (h *Host) Close(ctx context.Context) error {
 	h.mu.Lock()
-	busy := h.compiling > 0
+	busy, idle := h.compiling > 0, h.idle
 	h.mu.Unlock()
 	if busy {
 		return nil // what nobody waits for any more still uses the runtime; the process ends with it
 	}
-	return errors.Join(h.rt.Close(ctx), h.cache.Close(ctx))
+	for _, c := range idle {
+		if c.engine != h.engine {
+			h.free(c)
+		}
+	}
+	return h.engine.rt.close(ctx)
 }

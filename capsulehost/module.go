@@ -30,11 +30,16 @@ type Module struct {
 type compiled struct {
 	key   [sha256.Size]byte
 	users int           // protected by Host.mu
+	done  bool          // protected by Host.mu; it is compiled, or failed to
 	ready chan struct{} // closed when what follows is set; immutable from then on
-	mod   wazero.CompiledModule
-	prog  *component.Program // of a component, in place of mod
-	info  Info
-	err   error
+
+	engine *engine // the host's, or one of its own
+	mod    wazero.CompiledModule
+	prog   *component.Program // of a component, in place of mod
+	info   Info
+	err    error
+
+	cancel context.CancelFunc // of its compilation
 }
 
 // Info returns what the module says of itself. The caller must not change it.
@@ -42,15 +47,17 @@ func (m *Module) Info() *Info { return &m.c.info }
 
 // Compile makes a binary ready to run. Nothing of it is run. A binary that is
 // compiled already, in this process or in the cache's directory, is taken from
-// there. The module does not refer to wasm any more after; with an error of ctx
-// the compiler may still do, and wasm must not be changed.
+// there. Who asks for the same binary meanwhile gets the same; with the last of
+// them giving up, the compiler is ended. The module does not refer to wasm any more
+// after; with an error of ctx the compiler may still do, and wasm must not be
+// changed.
 //
 // Errors: *FormatError, *ImportError, *LimitError.
 func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	sum := sha256.Sum256(wasm)
-	return h.shared(ctx, sum, func(c *compiled) {
+	return h.shared(ctx, sum, func(ctx context.Context, c *compiled) {
 		key := h.prepared.key(sum, "")
-		if p := h.prepared.load(key); p != nil && h.compile(ctx, c, p) {
+		if p := h.prepared.load(key); p != nil && h.again(ctx, c, p) {
 			return
 		}
 		h.prepareAndCompile(ctx, c, key, wasm)
@@ -64,7 +71,7 @@ func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 func (h *Host) CompileArchive(ctx context.Context, packed []byte, name string) (*Module, error) {
 	key := h.prepared.key(sha256.Sum256(packed), "archive/"+name)
 	if p := h.prepared.load(key); p != nil {
-		m, err := h.shared(ctx, p.sum, func(c *compiled) { h.compile(ctx, c, p) })
+		m, err := h.shared(ctx, p.sum, func(ctx context.Context, c *compiled) { h.again(ctx, c, p) })
 		if err == nil || ctx.Err() != nil {
 			return m, err
 		}
@@ -73,36 +80,35 @@ func (h *Host) CompileArchive(ctx context.Context, packed []byte, name string) (
 	if err != nil {
 		return nil, err
 	}
-	return h.shared(ctx, sha256.Sum256(wasm), func(c *compiled) { h.prepareAndCompile(ctx, c, key, wasm) })
+	return h.shared(ctx, sha256.Sum256(wasm), func(ctx context.Context, c *compiled) { h.prepareAndCompile(ctx, c, key, wasm) })
 }
 
 // shared returns the module of the binary with this hash, which build makes
-// unless it is there already.
-func (h *Host) shared(ctx context.Context, sum [sha256.Size]byte, build func(c *compiled)) (*Module, error) {
-	for {
-		c, mine := h.claim(sum)
-		if mine {
-			// The compiler looks at ctx between functions, and one may take it long.
-			go func() {
-				build(c)
-				h.compiled(c)
-				close(c.ready)
-			}()
-		}
-		select {
-		case <-c.ready:
-		case <-ctx.Done():
-			h.release(c)
-			return nil, ctx.Err()
-		}
-		if c.err == nil {
-			return &Module{host: h, c: c}, nil
-		}
-		if !mine && ctx.Err() == nil && (errors.Is(c.err, context.Canceled) || errors.Is(c.err, context.DeadlineExceeded)) {
-			continue // the one who compiled it for both gave up
-		}
+// unless it is there already. The context of build ends when nobody waits for the
+// module any more.
+func (h *Host) shared(ctx context.Context, sum [sha256.Size]byte, build func(ctx context.Context, c *compiled)) (*Module, error) {
+	c, mine := h.claim(sum)
+	if mine {
+		bctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		c.cancel = cancel
+		// The compiler looks at its context between functions, and one may take it long.
+		go func() {
+			defer cancel()
+			build(bctx, c)
+			h.compiled(c)
+			close(c.ready)
+		}()
+	}
+	select {
+	case <-c.ready:
+	case <-ctx.Done():
+		h.release(c)
+		return nil, ctx.Err()
+	}
+	if c.err != nil {
 		return nil, c.err
 	}
+	return &Module{host: h, c: c}, nil
 }
 
 // claim returns the entry for a binary with one more user, and whether the
@@ -115,14 +121,12 @@ func (h *Host) claim(key [sha256.Size]byte) (c *compiled, mine bool) {
 		c = &compiled{key: key, ready: make(chan struct{})}
 		h.modules[key] = c
 		mine = true
+		h.compiling++
 	}
 	if c.users == 0 {
 		h.idle = slices.DeleteFunc(h.idle, func(i *compiled) bool { return i == c })
 	}
 	c.users++
-	if mine {
-		h.compiling++
-	}
 	return c, mine
 }
 
@@ -130,20 +134,30 @@ func (h *Host) claim(key [sha256.Size]byte) (c *compiled, mine bool) {
 // table, so that the next caller tries again.
 func (h *Host) compiled(c *compiled) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.compiling--
-	if c.err != nil {
+	c.done = true
+	unwanted := c.users == 0
+	if c.err != nil && h.modules[c.key] == c {
 		delete(h.modules, c.key)
-		h.idle = slices.DeleteFunc(h.idle, func(i *compiled) bool { return i == c })
+	}
+	h.mu.Unlock()
+	if unwanted && c.err == nil {
+		h.free(c)
 	}
 }
 
 // release takes a user from c. Without one it is kept for the next, in place of
-// the one that was used longest ago.
+// the one that was used longest ago; one that is not compiled yet is given up.
 func (h *Host) release(c *compiled) {
 	var drop []*compiled
 	h.mu.Lock()
-	if c.users--; c.users == 0 && h.modules[c.key] == c {
+	c.users--
+	switch {
+	case c.users > 0 || h.modules[c.key] != c:
+	case !c.done:
+		delete(h.modules, c.key)
+		c.cancel()
+	default:
 		h.idle = append(h.idle, c)
 		for len(h.idle) > h.keep {
 			delete(h.modules, h.idle[0].key)
@@ -152,32 +166,55 @@ func (h *Host) release(c *compiled) {
 	}
 	h.mu.Unlock()
 	for _, old := range drop {
-		<-old.ready // its compiler may have been the user that went first
-		if err := old.free(context.Background()); err != nil {
-			h.log.Warn("closing a compiled capsule failed", "error", err)
-		}
+		h.free(old)
 	}
 }
 
 // free gives the compiled code back.
-func (c *compiled) free(ctx context.Context) error {
+func (h *Host) free(c *compiled) {
+	ctx := context.Background()
+	var err error
 	switch {
 	case c.prog != nil:
-		return c.prog.Close(ctx)
+		err = c.prog.Close(ctx)
 	case c.mod != nil:
-		return c.mod.Close(ctx)
+		err = c.mod.Close(ctx)
 	}
-	return nil
+	if c.engine != h.engine {
+		err = errors.Join(err, c.engine.rt.close(ctx))
+	}
+	if err != nil {
+		h.log.Warn("closing a compiled capsule failed", "error", err)
+	}
 }
 
 // Close gives the module back. It may be called again.
 func (m *Module) Close() { m.close.Do(func() { m.host.release(m.c) }) }
 
+// again makes the module of what was compiled before; false if it has to be
+// prepared and compiled anew.
+func (h *Host) again(ctx context.Context, c *compiled, p *prepared) (ok bool) {
+	if h.apart == nil {
+		c.err = h.compile(ctx, c, h.engine, p)
+	} else {
+		c.err = h.load(ctx, c, h.engine, p)
+	}
+	return c.err == nil
+}
+
 // prepareAndCompile makes the module of a binary, and keeps what it was prepared
 // to under key.
 func (h *Host) prepareAndCompile(ctx context.Context, c *compiled, key [sha256.Size]byte, wasm []byte) {
 	p := &prepared{sum: c.key, size: int64(len(wasm))}
-	if p.code, c.err = h.prepare(wasm); c.err == nil && h.compile(ctx, c, p) {
+	if p.code, c.err = h.prepare(wasm); c.err != nil {
+		return
+	}
+	if h.apart == nil {
+		c.err = h.compile(ctx, c, h.engine, p)
+	} else {
+		c.err = h.compileApart(ctx, c, p)
+	}
+	if c.err == nil && c.engine == h.engine {
 		h.prepared.store(key, p)
 	}
 }
@@ -207,26 +244,49 @@ func (h *Host) prepare(wasm []byte) ([]byte, error) {
 	return bounded(wasm)
 }
 
-// compile makes the module of a binary that was prepared, or sets c.err.
-func (h *Host) compile(ctx context.Context, c *compiled, p *prepared) (ok bool) {
-	c.info = newInfo(p.sum, p.size)
+// compile makes the module of a binary that was prepared.
+func (h *Host) compile(ctx context.Context, c *compiled, e *engine, p *prepared) error {
+	c.engine, c.info = e, newInfo(p.sum, p.size)
 	ctx = experimental.WithCompilationWorkers(ctx, h.workers)
-	if wasmbin.LayerOf(p.code) == wasmbin.Component {
-		comp, err := inspectComponent(p.code, &c.info)
-		if err == nil {
-			c.prog, err = component.Compile(ctx, h.rt, comp, h.components)
-		}
-		c.err = err
-	} else if c.err = inspectCore(p.code, &c.info); c.err == nil {
-		c.mod, c.err = h.rt.CompileModule(ctx, p.code)
-		if c.err != nil && ctx.Err() != nil {
-			c.err = ctx.Err()
-		} else if c.err != nil {
-			what, _, _ := strings.Cut(c.err.Error(), "\n")
-			c.err = &FormatError{Offset: -1, What: what}
-		}
+	var err error
+	c.mod, c.prog, err = build(ctx, e.rt, h.components, p.code, &c.info)
+	return err
+}
+
+// load is compile for what e has compiled already, errNotCompiled or errDamaged
+// where it has not.
+func (h *Host) load(ctx context.Context, c *compiled, e *engine, p *prepared) error {
+	var l loading
+	err := h.compile(context.WithValue(ctx, loadingKey{}, &l), c, e, p)
+	if err != nil && l.failed != nil {
+		return l.failed
 	}
-	return c.err == nil
+	return err
+}
+
+// build has rt compile a binary, a core module or a component, and fills in what it
+// says of itself.
+func build(ctx context.Context, rt wazero.Runtime, set *component.Set, code []byte, info *Info) (wazero.CompiledModule, *component.Program, error) {
+	if wasmbin.LayerOf(code) == wasmbin.Component {
+		c, err := inspectComponent(code, info)
+		if err != nil {
+			return nil, nil, err
+		}
+		prog, err := component.Compile(ctx, rt, c, set)
+		return nil, prog, err
+	}
+	if err := inspectCore(code, info); err != nil {
+		return nil, nil, err
+	}
+	mod, err := rt.CompileModule(ctx, code)
+	if err != nil && ctx.Err() != nil {
+		return nil, nil, ctx.Err()
+	}
+	if err != nil {
+		what, _, _ := strings.Cut(err.Error(), "\n")
+		return nil, nil, &FormatError{Offset: -1, What: what}
+	}
+	return mod, nil, nil
 }
 
 // bounded makes a core module one that the runtime can be given. The runtime

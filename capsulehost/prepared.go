@@ -26,15 +26,17 @@ type prepared struct {
 // preparedCache keeps prepared binaries, in a subdirectory of that of the
 // compiled ones: going over the code takes longer than reading the outcome. They
 // are trusted as the machine code beside them is, and bounded with it (see prune).
-// What cannot be read or written is as if it were not there.
+// What cannot be read or written is as if it were not there. What is there was
+// compiled before.
 type preparedCache struct {
 	dir   string // empty: nothing is kept
+	min   int    // bytes; less is not worth a file
 	build []byte // tells apart the builds of this program
 	log   *slog.Logger
 }
 
-// keepPrepared is the size in bytes from which on a prepared binary is worth a
-// file: less is prepared within 4 ms.
+// keepPrepared is the size in bytes from which on it is worth a file that a binary
+// need not be prepared again: less is prepared within 4 ms.
 const keepPrepared = 1 << 20
 
 // maxPrepared bounds the file of a prepared binary, in bytes.
@@ -51,7 +53,7 @@ func newPreparedCache(dir string, log *slog.Logger) *preparedCache {
 		return &preparedCache{}
 	}
 	build := fmt.Appendf(nil, "%d %d %s", exe.Size(), exe.ModTime().UnixNano(), info)
-	return &preparedCache{dir: filepath.Join(dir, "prepared"), build: build, log: log}
+	return &preparedCache{dir: filepath.Join(dir, "prepared"), min: keepPrepared, build: build, log: log}
 }
 
 // key names what is made of a file with this hash; part tells apart what can be
@@ -121,7 +123,7 @@ func readPrepared(path string) (_ []byte, err error) {
 
 // store keeps what is worth it. A reader finds all of it or nothing.
 func (c *preparedCache) store(key [sha256.Size]byte, p *prepared) {
-	if c.dir == "" || len(p.code) < keepPrepared || len(p.code) > maxPrepared-preparedHead-preparedTail {
+	if c.dir == "" || len(p.code) < c.min || len(p.code) > maxPrepared-preparedHead-preparedTail {
 		return
 	}
 	if err := c.write(key, p); err != nil {

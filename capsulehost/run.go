@@ -50,6 +50,8 @@ type RunConfig struct {
 	Astrid astridhost.Config
 
 	Limits Limits
+	// Began is when the time of Limits.WallTime began; zero: with the call.
+	Began time.Time
 }
 
 // Result is what a run came to.
@@ -94,7 +96,11 @@ func (h *Host) Run(ctx context.Context, m *Module, cfg RunConfig) (res Result, e
 	}
 	if limits.WallTime != UnlimitedTime {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, limits.WallTime, errWallTime)
+		began := cfg.Began
+		if began.IsZero() {
+			began = start
+		}
+		ctx, cancel = context.WithDeadlineCause(ctx, began.Add(limits.WallTime), errWallTime)
 		defer cancel()
 	}
 	r, err := h.newRun(m, cfg, limits)
@@ -166,7 +172,7 @@ func (h *Host) newRun(m *Module, cfg RunConfig, limits Limits) (*run, error) {
 	astrid.Principal, astrid.Log, astrid.Slots = cfg.Principal, cfg.Stderr, h.slots
 	return &run{
 		host: h, m: m, cfg: cfg, astrid: astridhost.New(astrid),
-		fs:   &corefs.Instance{FS: fsapi.New(&v), Slots: h.slots, Batch: h.batch},
+		fs:   &corefs.Instance{FS: fsapi.New(&v), Slots: h.slots, Batch: m.c.engine.batch},
 		wasi: wasi,
 		mem:  memory{limit: uint64(limits.MemoryPages) * PageSize},
 	}, nil
@@ -214,7 +220,7 @@ func (r *run) call(ctx context.Context, entry Entry) (hook *HookResult, err erro
 	}
 	cfg := wazero.NewModuleConfig().WithName("").WithStartFunctions()
 	mctx := experimental.WithMemoryAllocator(ctx, &r.mem)
-	if r.mod, err = r.host.rt.InstantiateModule(mctx, r.m.c.mod, cfg); err != nil {
+	if r.mod, err = r.m.c.engine.rt.InstantiateModule(mctx, r.m.c.mod, cfg); err != nil {
 		return nil, err
 	}
 	if entry != EntryStart {

@@ -22,6 +22,10 @@ type Options struct {
 	Version string // of the program, for messages
 	Log     logrus.FieldLogger
 
+	// Compiler are the arguments with which this program calls
+	// capsulehost.CompileMain; nil: an owner compiles capsules itself.
+	Compiler []string
+
 	// Recovered is told of dead mounts that were taken away; nil: the log is.
 	Recovered func(Recovered)
 

@@ -98,7 +98,7 @@ func Own(ctx context.Context, st *store.Store, disk *store.Session, opt Options)
 	if o.edge, err = openBounds(o.tree, disk, report); err != nil {
 		return nil, err
 	}
-	o.runs.cacheDir = st.CacheDir()
+	o.runs.cacheDir, o.runs.compiler = st.CacheDir(), opt.Compiler
 	o.runs.stores = kv.NewStores(filepath.Join(disk.Dir, "kv"))
 	l, err := wire.Listen(disk.Dir, store.SocketName)
 	if err != nil {

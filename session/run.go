@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -34,6 +35,7 @@ const keepModules = 16
 // the first one runs.
 type runner struct {
 	cacheDir string
+	compiler []string
 	stores   *kv.Stores
 
 	mu      sync.Mutex
@@ -54,7 +56,9 @@ func (r *runner) open(log logrus.FieldLogger) (*capsulehost.Host, error) {
 	if r.host != nil {
 		return r.host, nil
 	}
-	h, err := capsulehost.New(context.Background(), capsulehost.Options{CacheDir: r.cacheDir, Logger: slog.New(logHandler{log: log})})
+	h, err := capsulehost.New(context.Background(), capsulehost.Options{
+		CacheDir: r.cacheDir, Compiler: r.compiler, Logger: slog.New(logHandler{log: log}),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -225,6 +229,10 @@ func (o *Owner) Run(ctx context.Context, req RunRequest, rio RunIO) (RunResult, 
 }
 
 func (o *Owner) run(ctx context.Context, req *RunRequest, rio RunIO) (RunResult, error) {
+	var began time.Time // zero: when it is compiled, for a manifest speaks of what the capsule does
+	if req.Timeout > 0 {
+		began = time.Now()
+	}
 	grants, limits, mf, err := rules(req)
 	if err != nil {
 		return RunResult{}, err
@@ -237,7 +245,10 @@ func (o *Owner) run(ctx context.Context, req *RunRequest, rio RunIO) (RunResult,
 	if err != nil {
 		return RunResult{}, err
 	}
-	m, done, err := o.runs.module(ctx, host, req, rio)
+	m, done, err := o.compiled(ctx, host, req, rio, began)
+	if err == errTimeout {
+		return RunResult{Outcome: OutcomeTimedOut, Message: fmt.Sprintf("its time of %v was up before it was compiled", req.Timeout)}, nil
+	}
 	if err != nil {
 		return RunResult{}, err
 	}
@@ -261,10 +272,28 @@ func (o *Owner) run(ctx context.Context, req *RunRequest, rio RunIO) (RunResult,
 			Entry: entry, Action: req.Action, Payload: req.Payload,
 			Args: append([]string{name}, req.Args...), Env: req.Env,
 			Stdin: rio.Stdin, Stdout: rio.Stdout, Stderr: rio.Stderr,
-			Astrid: bus, Limits: limits,
+			Astrid: bus, Limits: limits, Began: began,
 		})
 		return runResult(req, res, err)
 	})
+}
+
+// errTimeout is the cause of a context whose run's time was up.
+var errTimeout = errors.New("the time of the run is up")
+
+// compiled is runner.module within the time that a request gives the run, which
+// began then; errTimeout when that is up.
+func (o *Owner) compiled(ctx context.Context, host *capsulehost.Host, req *RunRequest, rio RunIO, began time.Time) (*capsulehost.Module, func(), error) {
+	if req.Timeout == 0 {
+		return o.runs.module(ctx, host, req, rio)
+	}
+	ctx, cancel := context.WithDeadlineCause(ctx, began.Add(req.Timeout), errTimeout)
+	defer cancel()
+	m, done, err := o.runs.module(ctx, host, req, rio)
+	if err != nil && context.Cause(ctx) == errTimeout {
+		err = errTimeout
+	}
+	return m, done, err
 }
 
 // maxRunRecords is how many records one run may cause, two to four gigabytes of

@@ -333,7 +333,10 @@ func (e *env) recovered(d session.Recovered) {
 
 // options returns who opens a session.
 func (e *env) options(command string) session.Options {
-	return session.Options{Command: command, Version: version, Log: e.log, Recovered: e.recovered, Audit: e.audit, AuditKey: e.auditKey}
+	return session.Options{
+		Command: command, Version: version, Log: e.log, Recovered: e.recovered, Audit: e.audit, AuditKey: e.auditKey,
+		Compiler: []string{e.args[0], compileName},
+	}
 }
 
 // note says something that is neither a result nor an error.

@@ -69,7 +69,7 @@ it is not there, and 1 that it was stopped by a trap.
 			&cli.StringSliceFlag{Name: "message", Usage: "have its subscriptions find `TOPIC=JSON` (repeatable)"},
 			&cli.StringFlag{Name: "entry", Usage: "call the export for `WHAT`: run, install or upgrade"},
 			&cli.StringSliceFlag{Name: "env", Usage: "set `K=V` in its environment, which is empty otherwise (repeatable)"},
-			&cli.DurationFlag{Name: "timeout", DefaultText: "10m", Usage: "stop it after `TIME`, 30s say"},
+			&cli.DurationFlag{Name: "timeout", DefaultText: "10m", Usage: "stop it after `TIME`, 30s say, that of compiling it included"},
 			&cli.StringFlag{Name: "memory", DefaultText: "256MiB", Usage: "let its memory grow to `SIZE`"},
 			&cli.StringFlag{Name: "max-write", DefaultText: "4GiB", Usage: "let it write `SIZE` in all"},
 			&cli.Uint64Flag{Name: "max-files", DefaultText: "100000", Usage: "let it make `N` files"},

@@ -14,13 +14,21 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/astridfs/astridfs/capsulehost"
 	"github.com/astridfs/astridfs/session"
 )
 
 // version is set when a release is built.
 var version = "dev"
 
+// compileName has this program do nothing but compile a capsule, for the owner of a
+// session, which started it.
+const compileName = "__compile"
+
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == compileName {
+		os.Exit(capsulehost.CompileMain(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	// Files in a session get the modes that capsules and users of the mount ask
 	// for, whose umask the kernel has applied.
 	umask := unix.Umask(0)
