@@ -265,9 +265,9 @@ func (k *compilers) outOfMemory(state *os.ProcessState, stderr []byte) bool {
 			return true
 		}
 	}
-	// The C library needs some for a thread, and does not tell that from having too many.
+	// The C library, in builds that have it, fails in other ways.
 	use, ok := state.SysUsage().(*syscall.Rusage)
-	return bytes.Contains(stderr, []byte("pthread_create failed")) && ok && uint64(use.Maxrss)<<10 > k.limits.Memory/2
+	return ok && uint64(use.Maxrss)<<10 > k.limits.Memory/2 && !bytes.HasPrefix(stderr, []byte("panic: "))
 }
 
 // tooMuch says which limit compiling has reached.
