@@ -60,7 +60,7 @@ func openWorktree(ctx context.Context, disk *store.Session) (_ tree, err error) 
 		return nil, fault.New(fault.Failed, "remove the session and make it again",
 			"the worktree of session %s was not made to its end", disk.File.Name)
 	}
-	host, err := hostfs.Open(disk.Tree(), hostfs.Options{})
+	host, err := hostfs.Open(disk.Tree(), hostfs.Options{Stage: disk.Stage("workspace")})
 	if err != nil {
 		return nil, fault.New(fault.Failed, "remove the session and make it again", "the worktree of session %s: %w", disk.File.Name, err)
 	}

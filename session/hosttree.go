@@ -16,7 +16,7 @@ type hostTree struct {
 }
 
 func openHost(disk *store.Session) (tree, error) {
-	ws, err := hostfs.Open(string(disk.File.Workspace), hostfs.Options{})
+	ws, err := hostfs.Open(string(disk.File.Workspace), hostfs.Options{Stage: disk.Stage("workspace")})
 	if err != nil {
 		return nil, err
 	}

@@ -192,11 +192,11 @@ func (o *Owner) principal(name string) (*principal, error) {
 	if err != nil {
 		return nil, err
 	}
-	home, err := hostfs.Open(homeDir, hostfs.Options{})
+	home, err := hostfs.Open(homeDir, hostfs.Options{Stage: o.disk.Stage("home-" + name)})
 	if err != nil {
 		return nil, fmt.Errorf("home of %s: %w", name, err)
 	}
-	tmp, err := hostfs.Open(tmpDir, hostfs.Options{})
+	tmp, err := hostfs.Open(tmpDir, hostfs.Options{Stage: o.disk.Stage("tmp-" + name)})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("tmp of %s: %w", name, err), home.Close())
 	}

@@ -72,6 +72,11 @@ type FS interface {
 	// the new contents. Setuid and setgid bits are cleared as by a write. tmp
 	// is still the caller's to close and has no defined contents after.
 	//
+	// A filesystem of which no node can get other contents in one step may put
+	// tmp's file in the place of one that nobody has open and that has one name:
+	// that name is tmp's node's then, with the old owner, permission bits and
+	// extended attributes, and node has none.
+	//
 	// Errnos: EISDIR, EINVAL (not regular, or tmp is no such handle),
 	// EOPNOTSUPP (cannot be done in one step now; truncate and write instead).
 	Replace(ctx context.Context, node NodeID, tmp Handle) error

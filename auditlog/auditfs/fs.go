@@ -198,11 +198,12 @@ func (f *FS) Replace(ctx context.Context, node vfs.NodeID, tmp vfs.Handle) error
 	if err := f.ready(Mutations); err != nil {
 		return err
 	}
+	// Before it, since the node may have no name afterwards.
+	rec := auditlog.Record{Op: "replace", Path: f.nodePath(ctx, node, nil)}
 	err := f.FS.Replace(ctx, node, inner(tmp))
 	if errors.Is(err, syscall.EOPNOTSUPP) {
 		return err
 	}
-	rec := auditlog.Record{Op: "replace", Path: f.nodePath(ctx, node, nil)}
 	if a, ok := tmp.(interface{ audited() *handle }); ok && err == nil {
 		a.audited().path.Store(&rec.Path) // what was written is there now
 	}

@@ -62,9 +62,9 @@ func (f *FS) copy(ctx context.Context, from, to *view.Target) (err error) {
 	if err != nil {
 		return err
 	}
-	mode := a.Mode & 0o777
-	err = f.deliver(ctx, to, mode, source{
-		size: a.Size,
+	return f.deliver(ctx, to, a.Mode&0o777, source{
+		size:  a.Size,
+		chmod: true,
 		fill: func(ctx context.Context, out vfs.Handle, fresh bool) (int64, error) {
 			if err := copyData(ctx, in, out, a.Size, fresh); err != nil {
 				return 0, err
@@ -73,11 +73,6 @@ func (f *FS) copy(ctx context.Context, from, to *view.Target) (err error) {
 			return a.Size, err
 		},
 	})
-	if err != nil || !to.Exists() || to.Entry.Attr.Mode&0o777 == mode {
-		return err
-	}
-	_, err = to.FS.SetAttr(ctx, to.Entry.Node, nil, vfs.SetAttr{Valid: vfs.SetMode, Mode: to.Entry.Attr.Mode&0o1000 | mode})
-	return err
 }
 
 // copyData copies the first size bytes of in to out; into a fresh file only

@@ -45,7 +45,7 @@ func (b *buffer) Resize(n int) ([]byte, error) {
 func newFS(t *testing.T, v view.View, layers ...func(vfs.FS) vfs.FS) (*fsapi.FS, string) {
 	t.Helper()
 	dir := t.TempDir()
-	host, err := hostfs.Open(dir, hostfs.Options{})
+	host, err := hostfs.Open(dir, hostfs.Options{Stage: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,14 @@ func TestFallbacks(t *testing.T) {
 			if err := f.Copy(ctx, "sparse", "new"); err != nil || get(t, dir, "new") != get(t, dir, "sparse") {
 				t.Errorf("the new copy differs: %v", err)
 			}
+			os.Chmod(filepath.Join(dir, "sparse"), 0o640)
+			if err := f.Copy(ctx, "sparse", "f"); err != nil {
+				t.Error(err)
+			}
 			var st unix.Stat_t
+			if unix.Stat(filepath.Join(dir, "f"), &st); st.Mode != unix.S_IFREG|0o640 {
+				t.Errorf("the copy's mode is %o", st.Mode)
+			}
 			if unix.Stat(filepath.Join(dir, "new"), &st); st.Blocks*512 > 200_000 {
 				t.Errorf("the hole was filled: %d blocks", st.Blocks)
 			}
@@ -541,5 +548,55 @@ func TestQuotaBeforeEffect(t *testing.T) {
 	}
 	if bytes, files := q.Used(); bytes != 10 || files != 1 {
 		t.Errorf("%d bytes and %d files are counted", bytes, files)
+	}
+}
+
+// A file that is written whole is one step for whoever looks at it; but what has
+// other names, or is open, stays the file that it is.
+func TestWriteFileKeepsFile(t *testing.T) {
+	f, dir := newFS(t, view.View{})
+	ino := func(name string) uint64 {
+		t.Helper()
+		var st unix.Stat_t
+		if err := unix.Lstat(filepath.Join(dir, name), &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Ino
+	}
+	put(t, dir, "f", "old")
+	old, err := os.Open(filepath.Join(dir, "f")) // by the host
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	if err := f.WriteFile(ctx, "f", []byte("new")); err != nil || get(t, dir, "f") != "new" {
+		t.Fatalf("%q, %v", get(t, dir, "f"), err)
+	}
+	buf := make([]byte, 10)
+	if n, err := old.ReadAt(buf, 0); string(buf[:n]) != "old" {
+		t.Errorf("who had it open reads %q, %v", buf[:n], err)
+	}
+
+	id, err := f.Open(ctx, "f", fsapi.ModeRead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := ino("f")
+	if err := f.WriteFile(ctx, "f", []byte("newer")); err != nil || ino("f") != was {
+		t.Errorf("open, it is another file: %v", err)
+	}
+	b := &buffer{}
+	if err := f.ReadAt(ctx, id, 0, 10, b); err != nil || string(b.b) != "newer" {
+		t.Errorf("the handle reads %q, %v", b.b, err)
+	}
+	if err := f.Drop(id); err != nil {
+		t.Fatal(err)
+	}
+
+	if err := os.Link(filepath.Join(dir, "f"), filepath.Join(dir, "g")); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.WriteFile(ctx, "g", []byte("newest")); err != nil || get(t, dir, "f") != "newest" || ino("f") != ino("g") {
+		t.Errorf("the other name has %q, %v", get(t, dir, "f"), err)
 	}
 }

@@ -71,7 +71,8 @@ func (f *FS) put(ctx context.Context, path string, size int, do func(*view.Targe
 
 // A source is the new contents of a file.
 type source struct {
-	size int64 // bytes, as far as known beforehand
+	size  int64 // bytes, as far as known beforehand
+	chmod bool  // a file that is there gets the permission bits of a new one, too
 
 	// fill writes the contents to h and returns how long they are. In a fresh
 	// file everything that is not written is zeros.
@@ -79,8 +80,8 @@ type source struct {
 }
 
 // deliver puts new contents at t: into a nameless file first, which then gets
-// the name or replaces what the file there holds. A file that was there keeps
-// its identity. The contents count against the quota if that succeeds.
+// the name or replaces what the file there holds, or, in its place, the file.
+// The contents count against the quota if that succeeds.
 //
 // Errnos: EEXIST if t was free and is no more.
 func (f *FS) deliver(ctx context.Context, t *view.Target, mode uint32, src source) (err error) {
@@ -93,8 +94,8 @@ func (f *FS) deliver(ctx context.Context, t *view.Target, mode uint32, src sourc
 		}
 	}()
 	e, tmp, err := t.FS.Tmpfile(ctx, t.Parent, unix.O_RDWR, mode)
-	if errors.Is(err, syscall.EOPNOTSUPP) {
-		return f.deliverPlain(ctx, t, mode, src)
+	if errors.Is(err, syscall.EOPNOTSUPP) || t.Exists() && err == syscall.EACCES {
+		return f.deliverPlain(ctx, t, mode, src) // a directory that is not to be written to, too
 	}
 	if err != nil {
 		return err
@@ -112,8 +113,25 @@ func (f *FS) deliver(ctx context.Context, t *view.Target, mode uint32, src sourc
 	}
 	err = t.FS.Replace(ctx, t.Entry.Node, tmp)
 	if errors.Is(err, syscall.EOPNOTSUPP) {
-		return f.overwrite(ctx, t, src)
+		return f.overwrite(ctx, t, mode, src)
 	}
+	if err != nil || !src.chmod {
+		return err
+	}
+	// Its place may have been taken, instead of its contents.
+	if a, err := t.FS.GetAttr(ctx, t.Entry.Node, nil); err == nil && a.Nlink == 0 {
+		return chmod(ctx, t, e.Node, tmp, mode)
+	}
+	return chmod(ctx, t, t.Entry.Node, nil, mode)
+}
+
+// chmod gives node, which holds what t held or is to hold, the permission bits
+// mode.
+func chmod(ctx context.Context, t *view.Target, node vfs.NodeID, h vfs.Handle, mode uint32) error {
+	if t.Entry.Attr.Mode&0o777 == mode {
+		return nil
+	}
+	_, err := t.FS.SetAttr(ctx, node, h, vfs.SetAttr{Valid: vfs.SetMode, Mode: t.Entry.Attr.Mode&0o1000 | mode})
 	return err
 }
 
@@ -121,7 +139,7 @@ func (f *FS) deliver(ctx context.Context, t *view.Target, mode uint32, src sourc
 // that could not be written whole is removed again.
 func (f *FS) deliverPlain(ctx context.Context, t *view.Target, mode uint32, src source) error {
 	if t.Exists() {
-		return f.overwrite(ctx, t, src)
+		return f.overwrite(ctx, t, mode, src)
 	}
 	if err := f.view.Quota.TakeFile(); err != nil {
 		return err
@@ -145,7 +163,7 @@ func (f *FS) deliverPlain(ctx context.Context, t *view.Target, mode uint32, src 
 // overwrite writes new contents over those of an existing file where it cannot
 // be done in one step. Space is taken beforehand, so that running out of it,
 // the likely failure, comes before the first byte is lost.
-func (f *FS) overwrite(ctx context.Context, t *view.Target, src source) error {
+func (f *FS) overwrite(ctx context.Context, t *view.Target, mode uint32, src source) error {
 	h, err := t.FS.Open(ctx, t.Entry.Node, unix.O_RDWR)
 	if err != nil {
 		return err
@@ -162,6 +180,9 @@ func (f *FS) overwrite(ctx context.Context, t *view.Target, src source) error {
 	}
 	if err == nil {
 		_, err = t.FS.SetAttr(ctx, t.Entry.Node, h, vfs.SetAttr{Valid: vfs.SetSize, Size: size})
+	}
+	if err == nil && src.chmod {
+		err = chmod(ctx, t, t.Entry.Node, h, mode)
 	}
 	return errors.Join(err, h.Close())
 }

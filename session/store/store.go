@@ -306,6 +306,10 @@ func (s *Session) State() string { return filepath.Join(s.Dir, "state") }
 // Tree returns the directory of the git worktree.
 func (s *Session) Tree() string { return filepath.Join(s.Dir, "tree") }
 
+// Stage returns the directory where files that replace others in a directory of
+// the session, or in the workspace, are in between; part says which that is.
+func (s *Session) Stage(part string) string { return filepath.Join(s.Dir, "stage", part) }
+
 // Audit returns the directory of the audit log.
 func (s *Session) Audit() string { return filepath.Join(s.Dir, "audit") }
 

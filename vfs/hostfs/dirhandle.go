@@ -26,11 +26,14 @@ var _ vfs.DirHandle = (*dirHandle)(nil)
 func (d *dirHandle) ReadDir(ctx context.Context, off uint64, fn func(vfs.DirEntry) bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.n.id != vfs.RootID {
+	if d.n.id != vfs.RootID && d.fs.stage == nil {
 		return d.reader.Read(off, fn)
 	}
 	return d.reader.Read(off, func(e vfs.DirEntry) bool {
-		if e.Name == ".." { // above the root is the root
+		if d.fs.passing(e.Name) {
+			return true
+		}
+		if e.Name == ".." && d.n.id == vfs.RootID { // above the root is the root
 			e.Ino = d.n.ident.Ino
 		}
 		return fn(e)

@@ -35,10 +35,14 @@
 //
 // # Replace
 //
-// [FS.Replace] answers EOPNOTSUPP: no call of a Linux filesystem replaces the
-// contents of an inode in one step and keeps the inode, and a rename over the
-// name would change the inode number, leave other hard links behind and cut off
-// processes of the host that have the file open.
+// No call that all of Linux's filesystems know replaces the contents of an inode
+// in one step and keeps the inode. [FS.Replace] gives the new file the old one's
+// owner, permission bits and extended attributes, and exchanges their names: the
+// name then stands for another node, with an inode number and a birth time of
+// its own, and processes of the host that have the old file open keep that, as
+// after an editor's save. A file that has other names, or that is open by this
+// filesystem, it leaves alone (EOPNOTSUPP), so that those names, and whoever has
+// it open, see what is written.
 //
 // # Lock order
 //

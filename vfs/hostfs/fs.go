@@ -23,6 +23,14 @@ type Options struct {
 	// Idle is how many nodes without a reference are remembered, about; 0 means
 	// 4096.
 	Idle int
+	// Stage is a directory outside of the root, made if it is not there, that no
+	// other filesystem and no other process uses: with it, Replace puts files in
+	// the place of others, and Open removes what was left half done. Empty:
+	// Replace answers EOPNOTSUPP.
+	Stage string
+
+	step  func(string) // told of the points where a crash is tested
+	apart bool         // a test's: Stage is taken to be on another mount
 }
 
 // FS is a directory of the host. See the package comment.
@@ -35,6 +43,7 @@ type FS struct {
 	privileged bool // files are made for the caller's uid and gid
 	maxPins    int64
 	pins       atomic.Int64 // nodes with a pin
+	stage      *stage       // immutable; nil without
 	births     sync.Map     // uint64 device -> bool: birth times tell inodes apart
 	homeDev    uint64       // the root's, on which most of the tree is
 	homeBorn   bool         // births of homeDev
@@ -71,6 +80,13 @@ func Open(path string, opt Options) (*FS, error) {
 		unix.Close(fd)
 		return nil, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
+	if opt.Stage != "" {
+		if fs.stage, err = openStage(opt.Stage, fd); err != nil {
+			dir.Drop()
+			return nil, err
+		}
+		fs.stage.step, fs.stage.apart = opt.step, opt.apart
+	}
 	fs.root = fs.table.addRoot(id, &a, dir)
 	fs.homeDev, fs.homeBorn = id.Dev, fs.bornApart(id.Dev, fd)
 	return fs, nil
@@ -89,6 +105,9 @@ func orDefault(n, def int) int {
 func (fs *FS) Close() error {
 	for _, n := range fs.table.drain() {
 		fs.destroy(n)
+	}
+	if fs.stage != nil {
+		return fs.stage.close()
 	}
 	return nil
 }

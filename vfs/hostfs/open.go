@@ -63,22 +63,6 @@ func (fs *FS) Open(ctx context.Context, id vfs.NodeID, flags int) (vfs.Handle, e
 	return h, nil
 }
 
-// Replace implements vfs.FS. The package comment tells why it can't be done.
-func (fs *FS) Replace(ctx context.Context, id vfs.NodeID, tmp vfs.Handle) error {
-	n, err := fs.node(id)
-	if err != nil {
-		return err
-	}
-	h, ok := tmp.(*handle)
-	switch {
-	case n.dir != nil:
-		return syscall.EISDIR
-	case n.typ != unix.S_IFREG || !ok || h.fs != fs || !h.tmp || !h.writable():
-		return syscall.EINVAL
-	}
-	return syscall.EOPNOTSUPP
-}
-
 // OpenDir implements vfs.FS.
 func (fs *FS) OpenDir(ctx context.Context, id vfs.NodeID) (vfs.DirHandle, error) {
 	n, err := fs.dirNode(id)

@@ -1,0 +1,7 @@
+package hostfs
+
+// SetStep has f called at the points between two states on disk.
+func (o *Options) SetStep(f func(string)) { o.step = f }
+
+// SetApart has Stage taken to be on another mount than the root.
+func (o *Options) SetApart() { o.apart = true }
