@@ -290,16 +290,26 @@ func (l *Log) use(f *os.File) *os.File {
 	return old
 }
 
-// TestRoomAgain: a log for which there was no room goes on as soon as there is,
-// with what was accepted before and without what was not.
-func TestRoomAgain(t *testing.T) {
-	dir, l := flushed(t)
+// fillDisk has l find the disk full until room is called.
+func fillDisk(t *testing.T, l *Log) (room func()) {
+	t.Helper()
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer full.Close()
 	own := l.use(full)
+	t.Cleanup(func() {
+		full.Close()
+		own.Close()
+	})
+	return func() { l.use(own) }
+}
+
+// TestRoomAgain: a log for which there was no room goes on as soon as there is,
+// with what was accepted before and without what was not.
+func TestRoomAgain(t *testing.T) {
+	dir, l := flushed(t)
+	room := fillDisk(t, l)
 	if err := l.Append(Record{Op: "open", Path: "workspace://accepted", Outcome: Allowed}, false); err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +324,7 @@ func TestRoomAgain(t *testing.T) {
 			t.Fatalf("Err on a full disk: %v", err)
 		}
 	}
-	l.use(own)
+	room()
 	if err := l.Err(); err != nil {
 		t.Errorf("Err when there is room again: %v", err)
 	}
@@ -401,11 +411,7 @@ func TestNoRoomForCheckpoint(t *testing.T) {
 // is accepted.
 func TestUnwritableLogStopsEverything(t *testing.T) {
 	_, l := flushed(t)
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.use(full).Close()
+	fillDisk(t, l)
 	if err := l.Append(Record{Op: "open", Outcome: Denied}, true); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("durable Append on a full disk: %v", err)
 	}

@@ -37,6 +37,35 @@ func raceTime(t *testing.T) time.Duration {
 	return d
 }
 
+// swapper exchanges names all the time, until end.
+type swapper struct {
+	stop           atomic.Bool
+	running        sync.WaitGroup
+	swaps, refused atomic.Int64 // refused: a name was not there for a moment, or a rule forbids it
+}
+
+// exchange has a and b swapped over and over. refused is called when they could
+// not be; it may be nil.
+func (s *swapper) exchange(a, b string, refused func()) {
+	s.running.Go(func() {
+		for !s.stop.Load() {
+			if unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE) == nil {
+				s.swaps.Add(1)
+				continue
+			}
+			s.refused.Add(1)
+			if refused != nil {
+				refused()
+			}
+		}
+	})
+}
+
+func (s *swapper) end() {
+	s.stop.Store(true)
+	s.running.Wait()
+}
+
 func escapeRaces(t *testing.T, mode string, during time.Duration) {
 	b := newBox(t)
 	outside := filepath.Join(b.dir, "outside")
@@ -57,27 +86,9 @@ func escapeRaces(t *testing.T, mode string, during time.Duration) {
 	before := manifest(t, outside)
 	b.mount("--mode", mode)
 
-	stop := make(chan struct{})
-	var swaps, busy atomic.Int64
-	var swapping, acting sync.WaitGroup
+	var sw swapper
 	exchange := func(root, a, other string) {
-		swapping.Add(1)
-		go func() {
-			defer swapping.Done()
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				err := unix.Renameat2(unix.AT_FDCWD, filepath.Join(root, a), unix.AT_FDCWD, filepath.Join(root, other), unix.RENAME_EXCHANGE)
-				if err == nil {
-					swaps.Add(1)
-				} else {
-					busy.Add(1) // the name is not there for a moment, or a rule forbids it
-				}
-			}
-		}()
+		sw.exchange(filepath.Join(root, a), filepath.Join(root, other), nil)
 	}
 	exchange(b.mnt, "race/dir", "race/evil")
 	exchange(b.mnt, "race/dir", "race/tohid")
@@ -96,6 +107,7 @@ func escapeRaces(t *testing.T, mode string, during time.Duration) {
 		}
 		acts = append(acts, act{'r', "top/deep/anchored", ""}, act{'r', "race/dir/anchored", ""}, act{'w', "top/deep/anchored", ""})
 	}
+	var acting sync.WaitGroup
 	var done atomic.Int64
 	end := time.Now().Add(during)
 	for _, f := range fronts(t) {
@@ -116,10 +128,9 @@ func escapeRaces(t *testing.T, mode string, during time.Duration) {
 		}()
 	}
 	acting.Wait()
-	close(stop)
-	swapping.Wait()
-	t.Logf("%d swaps, %d refused; %d operations found something", swaps.Load(), busy.Load(), done.Load())
-	if swaps.Load() == 0 || done.Load() == 0 {
+	sw.end()
+	t.Logf("%d swaps, %d refused; %d operations found something", sw.swaps.Load(), sw.refused.Load(), done.Load())
+	if sw.swaps.Load() == 0 || done.Load() == 0 {
 		t.Error("nothing was raced")
 	}
 	sameTree(t, "the directory outside", manifest(t, outside), before)

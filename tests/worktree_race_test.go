@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,25 +25,12 @@ func TestWorktreeRaces(t *testing.T) {
 	before := manifest(t, outside)
 	b.mount("--mode", "worktree")
 
-	var swaps atomic.Int64
-	var swapping sync.WaitGroup
-	stop := make(chan struct{})
-	swapping.Go(func() {
-		dir, evil := filepath.Join(b.mnt, "dir"), filepath.Join(b.mnt, "evil")
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			if unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, evil, unix.RENAME_EXCHANGE) == nil {
-				swaps.Add(1)
-			} else {
-				// One of them was taken back just now.
-				unix.Symlink(outside, evil)
-				unix.Mkdir(dir, 0o755)
-			}
-		}
+	var sw swapper
+	dir, evil := filepath.Join(b.mnt, "dir"), filepath.Join(b.mnt, "evil")
+	sw.exchange(dir, evil, func() {
+		// One of them was taken back just now.
+		unix.Symlink(outside, evil)
+		unix.Mkdir(dir, 0o755)
 	})
 	looks, failed := 0, 0
 	for end := time.Now().Add(raceTime(t)); looks == 0 || time.Now().Before(end); looks++ {
@@ -70,10 +55,9 @@ func TestWorktreeRaces(t *testing.T) {
 			}
 		}
 	}
-	close(stop)
-	swapping.Wait()
-	t.Logf("%d swaps, %d rounds, %d commands failed", swaps.Load(), looks, failed)
-	if swaps.Load() == 0 {
+	sw.end()
+	t.Logf("%d swaps, %d rounds, %d commands failed", sw.swaps.Load(), looks, failed)
+	if sw.swaps.Load() == 0 {
 		t.Error("nothing was raced")
 	}
 	sameTree(t, "the directory outside", manifest(t, outside), before)
