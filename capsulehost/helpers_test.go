@@ -6,14 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 
 	"github.com/astridfs/astridfs/capsulehost"
 	"github.com/astridfs/astridfs/capsulehost/view"
-	"github.com/astridfs/astridfs/vfs"
 	"github.com/astridfs/astridfs/vfs/hostfs"
 )
 
@@ -118,35 +115,6 @@ func newView(tb testing.TB) (v *view.View, workspace string) {
 	home, _ := openDir(tb, "")
 	tmp, _ := openDir(tb, "")
 	return &view.View{Workspace: w, Home: home, Tmp: tmp}, dir
-}
-
-// grants is a gate for tests: patterns as in a manifest, one prefix each.
-type grants struct{ read, write []string }
-
-func (g grants) Check(scheme, path string, want vfs.Access) error {
-	list := g.read
-	if want&vfs.Write != 0 {
-		list = g.write
-	}
-	p := scheme + "://" + path
-	for _, pat := range list {
-		pat = strings.Replace(pat, "cwd://", "workspace://", 1)
-		if strings.HasSuffix(pat, "://") && strings.HasPrefix(p, pat) || p == pat || strings.HasPrefix(p, pat+"/") {
-			return nil
-		}
-	}
-	return vfs.ErrCapability
-}
-
-func (g grants) Passes(scheme, path string) bool {
-	p := strings.TrimSuffix(scheme+"://"+path, "/")
-	for _, pat := range slices.Concat(g.read, g.write) {
-		pat = strings.TrimSuffix(strings.Replace(pat, "cwd://", "workspace://", 1), "/")
-		if path == "" || p == pat || strings.HasPrefix(p, pat+"/") || strings.HasPrefix(pat, p+"/") {
-			return true
-		}
-	}
-	return false
 }
 
 // descriptors counts what this process has open.
