@@ -25,6 +25,7 @@ var (
 //     again (default_permissions; nothing is held back).
 //   - IOCTL is answered ENOTTY: file attributes (lsattr), encryption and cloning
 //     by ioctl are not there; copy_file_range clones where the host can.
+//   - Init and OnUnmount are for a server of go-fuse; conn is in its place.
 //   - BMAP, POLL, SYNCFS, SETUPMAPPING and REMOVEMAPPING are answered by go-fuse:
 //     none means anything to a filesystem of files.
 //   - The name ".go-fuse-epoll-hack" in the root is go-fuse's own and shows a

@@ -2,6 +2,8 @@
 //
 // A request of the kernel becomes one call of the filesystem: node ids of the
 // filesystem are the kernel's, there is no second tree of inodes and no path.
+// go-fuse decodes requests and encodes answers; reading and writing them, and by
+// how many goroutines, is done here (conn.go).
 // What the package adds is what a cache in front of a live filesystem needs:
 // lifetimes, invalidation, and the choice between the kernel's page cache and
 // its direct access to a file (passthrough).
@@ -73,5 +75,7 @@
 //
 // The process that serves a mount never looks at a path inside it, not even to
 // wait for the mount: it is ready when [Mount] returns. The filesystem must not
-// hold a lock while it tells of a change, as [vfs.Invalidator] demands.
+// hold a lock while it tells of a change, as [vfs.Invalidator] demands. A call of
+// the filesystem may wait for another one as long as it likes: within two
+// milliseconds the requests behind it are served beside it.
 package fusefs

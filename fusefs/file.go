@@ -143,9 +143,9 @@ func (r *rawFS) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.Cre
 	return fuse.OK
 }
 
-// Read reads into go-fuse's own buffer, from where the kernel takes it. Splicing
-// would save that copy for files that give their descriptor; those are read
-// with passthrough.
+// Read reads into the answer, from where the kernel takes it. Splicing would save
+// that copy for files that give their descriptor; those are read with
+// passthrough.
 func (r *rawFS) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
 	h := r.file(in.Fh)
 	if h == nil {
@@ -155,8 +155,24 @@ func (r *rawFS) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.
 	if err != nil && n == 0 {
 		return nil, status(err)
 	}
-	return fuse.ReadResultData(buf[:n]), fuse.OK
+	return inPlace(n), fuse.OK
 }
+
+// inPlace is the result of a read whose data, that many bytes, are in the answer
+// already.
+type inPlace int
+
+// Bytes returns what was read into the answer.
+func (n inPlace) Bytes(answer []byte) ([]byte, fuse.Status) { return answer[:n], fuse.OK }
+
+// Readv is asked to fill the answer.
+func (n inPlace) Readv([][]byte) (int, fuse.Status) { return int(n), fuse.OK }
+
+// Size is how many bytes were read.
+func (n inPlace) Size() int { return int(n) }
+
+// Done is called at the end.
+func (inPlace) Done() {}
 
 // Write writes one piece.
 func (r *rawFS) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {

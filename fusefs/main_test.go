@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 		},
 		"cow":            makeCow,
 		"quota":          makeQuota,
+		"waiting":        makeWaiting,
 		"overlay":        makeOverlay(false),
 		"overlay static": makeOverlay(true),
 	})

@@ -58,10 +58,7 @@ func Mount(fs vfs.FS, mountpoint string, opt Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	// go-fuse takes the descriptor over. By this name of the mountpoint it knows
-	// that it is none of its business, and will not open files below it.
-	server, err := fuse.NewServer(r, "/dev/fd/"+strconv.Itoa(fd), mountOptions(r))
-	if err != nil {
+	if err := r.connect(fd); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting the connection: %w", err), unmount(path, true))
 	}
 	s := &Server{raw: r, path: path}
@@ -70,7 +67,7 @@ func Mount(fs vfs.FS, mountpoint string, opt Options) (*Server, error) {
 		setReadAhead(m.ConnID)
 	}
 	r.notify.start(fs)
-	go server.Serve()
+	go r.run()
 	return s, nil
 }
 
@@ -99,16 +96,11 @@ func (deaf) NodeChanged(context.Context, vfs.NodeID, bool) {}
 
 func mountOptions(r *rawFS) *fuse.MountOptions {
 	o := &fuse.MountOptions{
-		AllowOther:    r.opt.AllowOther,
-		FsName:        r.opt.FSName,
-		Name:          subtype,
-		MaxWrite:      maxWrite,
-		MaxBackground: maxBackground,
-		Debug:         r.opt.Debug,
-		Logger:        log.New(logWriter{r.opt.Log}, "", 0),
-		PanicHandler:  r.panicked,
-		// Nothing is read by descriptor, so pipes would only cost.
-		DisableSplice:            true,
+		MaxWrite:                 maxWrite,
+		MaxBackground:            maxBackground,
+		Debug:                    r.opt.Debug,
+		Logger:                   log.New(logWriter{r.opt.Log}, "", 0),
+		PanicHandler:             r.panicked,
 		EnableSymlinkCaching:     true,
 		EnableAcl:                r.opt.AllowOther,
 		ExplicitDataCacheControl: !r.rootVolatile,

@@ -1,10 +1,6 @@
 package fusefs
 
-import (
-	"bytes"
-	"syscall"
-	"time"
-)
+import "time"
 
 // Logger takes what an operator should see: a panic in a call, a notification
 // that the kernel refused. A [log.Logger] is one, and so is a logrus logger. It
@@ -103,19 +99,8 @@ func (discard) Printf(string, ...any) {}
 // logWriter gives a Logger to go-fuse, which wants a log.Logger.
 type logWriter struct{ log Logger }
 
-// Write passes a message on, but for two that tell of nothing wrong. One is that
-// the connection ended while the server waited on it: when the kernel drops a
-// mount, its readers get ECONNABORTED or ENODEV, as it happens, and go-fuse
-// reports the one and not the other. [Server.Wait] tells of the end either way.
-// The other is that the kernel did not know an answer's request any more
-// (ENOENT): who asked was killed, or the mount went while pages were read ahead.
+// Write implements io.Writer.
 func (w logWriter) Write(p []byte) (int, error) {
-	has := func(s string) bool { return bytes.Contains(p, []byte(s)) }
-	switch {
-	case has("Failed to read from fuse conn") && has(syscall.ECONNABORTED.Error()),
-		has("Write/Writev failed") && has(syscall.ENOENT.Error()):
-		return len(p), nil
-	}
 	w.log.Printf("fuse: %s", trimNewline(p))
 	return len(p), nil
 }

@@ -16,7 +16,7 @@ import (
 type rawFS struct {
 	fs     vfs.FS
 	opt    Options
-	server *fuse.Server // set by Init, before the first request but INIT
+	server *conn // set by connect
 
 	nodes   nodeTable
 	handles handleTable
@@ -48,13 +48,25 @@ func newRawFS(fs vfs.FS, opt Options) *rawFS {
 // String names the filesystem for go-fuse.
 func (r *rawFS) String() string { return subtype }
 
-// Init learns what the kernel agreed to.
-func (r *rawFS) Init(s *fuse.Server) {
-	r.server = s
-	ok := s.KernelSettings().Flags64()&fuse.CAP_PASSTHROUGH != 0
-	r.passthrough.Store(ok && !r.opt.NoPassthrough)
-	r.notify.prunes.Store(s.KernelSettings().SupportsNotify(fuse.NOTIFY_PRUNE))
+// connect takes over the descriptor of the connection and learns what the kernel
+// agreed to.
+func (r *rawFS) connect(fd int) (err error) {
+	if r.server, err = newConn(r, fd, mountOptions(r), r.opt.Log); err != nil {
+		return err
+	}
+	r.passthrough.Store(r.server.agreed&fuse.CAP_PASSTHROUGH != 0 && !r.opt.NoPassthrough)
+	r.notify.prunes.Store(r.server.offer.SupportsNotify(fuse.NOTIFY_PRUNE))
+	return nil
 }
+
+// run serves the kernel until the mount is gone.
+func (r *rawFS) run() {
+	r.server.run()
+	r.OnUnmount()
+}
+
+// Init is never called: it is for a server of go-fuse, of which this is none.
+func (r *rawFS) Init(*fuse.Server) {}
 
 // OnUnmount gives back all that the kernel held: after an abort or a lazy
 // unmount it does not do so itself.
