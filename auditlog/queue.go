@@ -25,17 +25,24 @@ type queue struct {
 func (q *queue) push(r *Record) {
 	last := len(q.blocks) - 1
 	if last < 0 || q.blocks[last].n == blockLen {
-		b := new(block)
-		if k := len(q.free); k > 0 {
-			b, q.free = q.free[k-1], q.free[:k-1]
-		}
-		q.blocks = append(q.blocks, b)
+		q.blocks = append(q.blocks, q.room())
 		last++
 	}
 	b := q.blocks[last]
 	b.records[b.n] = *r
 	b.n++
 	q.n++
+}
+
+// room returns an empty block.
+func (q *queue) room() *block {
+	k := len(q.free) - 1
+	if k < 0 {
+		return new(block)
+	}
+	b := q.free[k]
+	q.free = q.free[:k]
+	return b
 }
 
 // take returns what is queued, which is empty then.

@@ -82,11 +82,11 @@ func sameContent(ctx context.Context, a, b location) (bool, error) {
 		if err := interrupted(ctx); err != nil {
 			return false, err
 		}
-		n, err := pread(x, *bp, off)
+		n, err := at.Pread(x, *bp, off)
 		if err != nil {
 			return false, noFile(err)
 		}
-		m, err := pread(y, *bq, off)
+		m, err := at.Pread(y, *bq, off)
 		if err != nil {
 			return false, noFile(err)
 		}
@@ -129,7 +129,7 @@ type fdReader int
 
 // ReadAt implements [io.ReaderAt].
 func (fd fdReader) ReadAt(p []byte, off int64) (int, error) {
-	n, err := pread(int(fd), p, off)
+	n, err := at.Pread(int(fd), p, off)
 	if err == nil && n < len(p) {
 		err = io.EOF
 	}

@@ -81,7 +81,7 @@ func copyByHand(ctx context.Context, src, dst int, off, end int64) error {
 		if ctx.Err() != nil {
 			return syscall.EINTR
 		}
-		n, err := pread(src, (*bp)[:min(end-off, copyBuffer)], off)
+		n, err := at.Pread(src, (*bp)[:min(end-off, copyBuffer)], off)
 		if err != nil {
 			return err
 		}
@@ -94,25 +94,6 @@ func copyByHand(ctx context.Context, src, dst int, off, end int64) error {
 		off += int64(n)
 	}
 	return nil
-}
-
-// pread fills p from off as far as the file goes.
-func pread(fd int, p []byte, off int64) (int, error) {
-	done := 0
-	for done < len(p) {
-		n, err := unix.Pread(fd, p[done:], off+int64(done))
-		if err == syscall.EINTR {
-			continue
-		}
-		if err != nil {
-			return done, err
-		}
-		if n == 0 {
-			break
-		}
-		done += n
-	}
-	return done, nil
 }
 
 // pwrite writes all of p at off, and returns how much of it an error left.

@@ -289,7 +289,7 @@ func (h *handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	defer h.mu.RUnlock()
-	return pread(fd, p, off)
+	return at.Pread(fd, p, off)
 }
 
 // WriteAt implements [vfs.Handle].

@@ -59,23 +59,17 @@ func (h *handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	case off < 0:
 		return 0, syscall.EINVAL
 	}
-	n := 0
-	for n < len(p) {
-		k, err := unix.Pread(h.held.fd, p[n:min(len(p), n+maxIO)], off+int64(n))
-		if err == syscall.EINTR {
-			continue
-		}
-		if err != nil {
-			return n, err
-		}
-		n += k
-		// A short direct read can't go on where it stopped, which is not on a
-		// block boundary: the file ends there.
-		if k == 0 || h.flags&unix.O_DIRECT != 0 {
-			break
-		}
+	if h.flags&unix.O_DIRECT == 0 {
+		return at.Pread(h.held.fd, p, off)
 	}
-	return n, nil
+	// A short direct read can't go on where it stopped, which is not on a block
+	// boundary: the file ends there.
+	n := 0
+	err := at.Retry(func() (err error) {
+		n, err = unix.Pread(h.held.fd, p[:min(len(p), maxIO)], off)
+		return err
+	})
+	return max(n, 0), err
 }
 
 // WriteAt implements vfs.Handle.
