@@ -14,7 +14,7 @@ import (
 // call: see guest.Batch. It is made by the first list that is long enough.
 type batch struct {
 	mem  api.Memory
-	many api.Function
+	many coreFunc
 }
 
 // batchModule returns the module of batches for a realloc of this name.
@@ -46,24 +46,22 @@ func (o *options) allocateMany(ctx context.Context, sizes []uint32) []uint32 {
 	may := o.in.mayLeave
 	o.in.mayLeave = false
 	if o.batch == nil {
-		mod, err := o.in.store.p.batchModule(ctx, o.source.name)
+		mod, err := o.in.store.p.batchModule(ctx, o.realloc.ref.name)
 		if err != nil {
 			panic(err)
 		}
-		m, err := o.in.store.instantiate(ctx, mod, func(string) api.Module { return o.source.mod })
+		m, err := o.in.store.instantiate(ctx, mod, func(string) api.Module { return o.realloc.ref.mod })
 		if err != nil {
 			panic(err)
 		}
-		o.batch = &batch{mem: m.ExportedMemory("memory"), many: m.ExportedFunction("many")}
+		o.batch = &batch{mem: m.ExportedMemory("memory"), many: coreFunc{ref: coreRef{m, "many"}}}
 	}
 	table, _ := o.batch.mem.Read(0, uint32(4*len(sizes))) // its one page holds BatchMax
 	for i, n := range sizes {
 		binary.LittleEndian.PutUint32(table[4*i:], n)
 	}
 	stack := [1]uint64{uint64(4 * len(sizes))}
-	if err := o.batch.many.CallWithStack(ctx, stack[:]); err != nil {
-		panic(err) // the guest's own trap, or its end
-	}
+	o.batch.many.call(ctx, o.in.store, stack[:])
 	o.in.mayLeave = may
 	ptrs := sizes[:0]
 	for i := range sizes {

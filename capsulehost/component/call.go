@@ -17,23 +17,58 @@ type function struct {
 	call func(ctx context.Context, args []abi.Value, ret func(abi.Value))
 }
 
+// coreFunc is a core function that the host calls. It is not entered again while
+// it runs.
+type coreFunc struct {
+	ref coreRef
+	fn  api.Function // nil: the store does not keep it
+}
+
+// call calls the function, whose parameters and results are on the stack. It
+// panics with the guest's own trap, or its end.
+func (f *coreFunc) call(ctx context.Context, s *store, stack []uint64) {
+	fn := f.fn
+	if fn == nil {
+		fn = f.ref.mod.ExportedFunction(f.ref.name)
+		s.keep(f, fn)
+	}
+	if err := fn.CallWithStack(ctx, stack); err != nil {
+		panic(err)
+	}
+}
+
+// keep keeps a function for the next call of it, in the place of the one that
+// was kept first.
+func (s *store) keep(f *coreFunc, fn api.Function) {
+	if old := s.kept[s.oldest]; old != nil {
+		old.fn = nil
+	}
+	f.fn, s.kept[s.oldest] = fn, f
+	s.oldest = (s.oldest + 1) % len(s.kept)
+}
+
 // options are canonical options with what they refer to.
 type options struct {
 	in       *instance
 	encoding binary.Encoding
 	memory   abi.Memory
-	realloc  api.Function
+	realloc  *coreFunc // or nil; batch calls it too
 	// allocator is the method allocate, made once.
 	allocator func(ctx context.Context, old, oldSize, align, size uint32) uint32
 	stack     [4]uint64 // of allocate, which realloc cannot enter again
-	// source is where realloc is from; batch calls it too.
-	source coreRef
-	batch  *batch
-	many   func(ctx context.Context, sizes []uint32) []uint32 // the method allocateMany
+	batch     *batch
+	many      func(ctx context.Context, sizes []uint32) []uint32 // the method allocateMany
 }
 
+// options returns the options of a canonical definition but for post-return. The
+// definitions of an instance that have the same share them.
 func (in *instance) options(o binary.Options) *options {
+	o.PostReturn = -1
+	if out := in.shared[o]; out != nil {
+		return out
+	}
 	out := &options{in: in, encoding: o.Encoding}
+	in.shared[o] = out
 	if o.Memory >= 0 {
 		ref := in.coreMems[o.Memory]
 		if m := ref.mod.ExportedMemory(ref.name); m != nil {
@@ -41,9 +76,8 @@ func (in *instance) options(o binary.Options) *options {
 		}
 	}
 	if o.Realloc >= 0 {
-		out.realloc = in.coreFunc(uint32(o.Realloc))
+		out.realloc = &coreFunc{ref: in.coreFuncs[o.Realloc]}
 		out.allocator, out.many = out.allocate, out.allocateMany
-		out.source = in.coreFuncs[o.Realloc]
 	}
 	return out
 }
@@ -65,9 +99,7 @@ func (o *options) allocate(ctx context.Context, old, oldSize, align, size uint32
 	o.stack = [4]uint64{uint64(old), uint64(oldSize), uint64(align), uint64(size)}
 	may := o.in.mayLeave
 	o.in.mayLeave = false
-	if err := o.realloc.CallWithStack(ctx, o.stack[:]); err != nil {
-		panic(err) // the guest's own trap, or its end
-	}
+	o.realloc.call(ctx, o.in.store, o.stack[:])
 	o.in.mayLeave = may
 	return uint32(o.stack[0])
 }
@@ -106,9 +138,12 @@ func (l *lowered) call(ctx context.Context, stack []uint64) {
 		l.plan.LowerResult(&f.cx, stack, place, v)
 		f.call = Call{}
 	} else {
+		// A trap ends the store, so that the count need not be right after it.
+		guest.Nest(&in.store.nested)
 		l.target.call(ctx, f.args, func(v abi.Value) {
 			l.plan.LowerResult(&f.cx, stack, place, v)
 		})
+		in.store.nested--
 	}
 	f.lend.Return(&in.handles)
 	// Values can be large, and functions many.
@@ -120,10 +155,10 @@ func (l *lowered) call(ctx context.Context, stack []uint64) {
 type lifted struct {
 	*options
 	plan   *abi.Func
-	core   api.Function
-	post   api.Function // or nil
-	values int          // how long the stack has to be
-	result int          // core values of the result
+	core   coreFunc
+	post   *coreFunc // or nil
+	values int       // how long the stack has to be
+	result int       // core values of the result
 }
 
 func (l *lifted) call(ctx context.Context, args []abi.Value, ret func(abi.Value)) {
@@ -135,9 +170,7 @@ func (l *lifted) call(ctx context.Context, args []abi.Value, ret func(abi.Value)
 	cx.Borrow = &task
 	var buf [binary.MaxFlat + 1]uint64
 	l.plan.LowerParams(cx, args, buf[:0])
-	if err := l.core.CallWithStack(ctx, buf[:l.values]); err != nil {
-		panic(err)
-	}
+	l.core.call(ctx, in.store, buf[:l.values])
 	v := l.plan.LiftResult(cx, buf[:l.values])
 	task.Exit()
 	result := buf[0] // the stack is used again by post-return
@@ -145,9 +178,7 @@ func (l *lifted) call(ctx context.Context, args []abi.Value, ret func(abi.Value)
 	if l.post != nil {
 		in.mayLeave = false
 		buf[0] = result
-		if err := l.post.CallWithStack(ctx, buf[:max(l.result, 1)]); err != nil {
-			panic(err)
-		}
+		l.post.call(ctx, in.store, buf[:max(l.result, 1)])
 		in.mayLeave = true
 	}
 	in.entered = false

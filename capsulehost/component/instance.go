@@ -56,6 +56,7 @@ type instance struct {
 	funcs         []*function
 
 	host      api.Module // the canonical definitions
+	shared    map[binary.Options]*options
 	lowers    []*lowered // by builtin
 	dtors     map[*abi.ResourceType]coreRef
 	resources []*abi.ResourceType // by slot
@@ -71,8 +72,12 @@ type store struct {
 	instances [][]*instance // by the component's Order
 	modules   []api.Module  // to close
 	made      int           // instances of components
-	nested    int           // destructors that run, each within the one before
+	nested    int           // calls of instances by others and destructors, each within the one before
 	things    int           // that there are, see maxThings
+	// kept are core functions that are ready to be called again, in turn. Each may
+	// have the whole stack that a guest can have, so that they are few.
+	kept   [guest.MaxNested]*coreFunc
+	oldest int // of kept
 }
 
 type storeKey struct{}
@@ -91,10 +96,12 @@ const maxInstances = 512
 
 // maxThings bounds what all those instances have, all together: definitions,
 // functions, exports and the like. One takes some 100 bytes of the host, a
-// lowered function as much as weighsLowered others. A JavaScript engine has some
+// lifted function as much as weighsLifted others, and one that is made for core
+// modules, lowered or on handles, as weighsLowered. A JavaScript engine has some
 // 30,000.
 const (
 	maxThings     = 2_000_000
+	weighsLifted  = 4
 	weighsLowered = 8
 )
 
@@ -125,12 +132,14 @@ func (s *store) instantiate(ctx context.Context, mod wazero.CompiledModule, reso
 // make makes an instance of a component, given what it imports.
 func (s *store) make(ctx context.Context, c *closure, args map[string]any) (*exports, error) {
 	t := c.part
+	guest.Over(ctx)
 	if s.made++; s.made > maxInstances {
 		guest.Trap("the component instantiates more than %d components", maxInstances)
 	}
 	in := &instance{
 		store: s, part: t, env: c.env, mayLeave: true, entered: true,
 		dtors:     map[*abi.ResourceType]coreRef{},
+		shared:    map[binary.Options]*options{},
 		resources: make([]*abi.ResourceType, len(t.c.Resources)),
 	}
 	in.handles.Owner = in
@@ -197,6 +206,7 @@ func (in *instance) define(ctx context.Context, d binary.Def, args map[string]an
 		in.lowers[d.Builtin] = l
 		in.coreFuncs = append(in.coreFuncs, coreRef{in.host, builtinName(d.Builtin)})
 	case *binary.DefResourceOp:
+		in.store.spend(weighsLowered)
 		in.coreFuncs = append(in.coreFuncs, coreRef{in.host, builtinName(d.Builtin)})
 	case *binary.DefResource:
 		in.resource(d)
@@ -287,13 +297,6 @@ func (in *instance) core(sort binary.Sort, i uint32) coreRef {
 	return in.coreFuncs[i]
 }
 
-// coreFunc returns a core function. Each call of coreFunc answers one of its
-// own: a function cannot be entered again while it runs.
-func (in *instance) coreFunc(i uint32) api.Function {
-	ref := in.coreFuncs[i]
-	return ref.mod.ExportedFunction(ref.name)
-}
-
 // bind makes resources of an instance this one's.
 func (in *instance) bind(v any, binds []binary.Bind) {
 	for _, b := range binds {
@@ -359,13 +362,14 @@ func (in *instance) instantiate(ctx context.Context, d *binary.DefInstance) erro
 }
 
 func (in *instance) lift(d *binary.DefLift) {
+	in.store.spend(weighsLifted)
 	core := d.Type.Lifted()
 	l := &lifted{
-		options: in.options(d.Options), plan: in.part.funcs[d.Type], core: in.coreFunc(d.Core),
+		options: in.options(d.Options), plan: in.part.funcs[d.Type], core: coreFunc{ref: in.coreFuncs[d.Core]},
 		values: max(len(core.Params), len(core.Results)), result: len(core.Results),
 	}
 	if d.PostReturn >= 0 {
-		l.post = in.coreFunc(uint32(d.PostReturn))
+		l.post = &coreFunc{ref: in.coreFuncs[d.PostReturn]}
 	}
 	in.funcs = append(in.funcs, &function{call: l.call})
 }
