@@ -12,6 +12,7 @@
 //	NAME/tree              the worktree of a session in that mode
 //	NAME/home/PRINCIPAL    what a principal has as home://
 //	NAME/tmp/PRINCIPAL     what a principal has as tmp://
+//	NAME/stage             files that are about to take the place of others
 //	NAME/audit             the audit log
 //	NAME/log               what the owner reports while it runs in the background
 //
