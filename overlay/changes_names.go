@@ -85,13 +85,13 @@ func (fs *FS) hiddenNames(orphans bool) (map[uint64]bool, error) {
 			// What is shown beyond the links that are there: names of the
 			// lower layer, less the index entry itself.
 			adj, err := fs.readNlink(fd, name, a.Nlink, a.Nlink)
-			if err != nil {
-				return nil, err
+			var ino uint64
+			if err == nil {
+				ino, err = fs.ly.ino(fd, name)
 			}
-			if a.Nlink > 1 && (orphans || adj < 0) {
+			if err == syscall.ENOENT || err == nil && a.Nlink > 1 && (orphans || adj < 0) {
 				continue
 			}
-			ino, err := fs.ly.ino(fd, name)
 			if err != nil {
 				return nil, err
 			}

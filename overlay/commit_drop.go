@@ -55,14 +55,26 @@ func (c *commit) dropSome(p *place, files []*object) error {
 			c.left(o.path, errMeanwhile)
 			continue
 		}
-		if c.fs.pinned(o.path) {
-			continue // open for writing: it is the same, and no change
+		if stays, err := c.staysUpper(p, o); err != nil {
+			return pathError(o.path, err)
+		} else if stays {
+			continue // it is the same, and no change
 		}
 		if err := c.dropFile(p, o); err != nil {
 			return pathError(o.path, err)
 		}
 	}
 	return nil
+}
+
+// staysUpper tells whether the upper file o is in use in a way that the
+// workspace's file cannot take over.
+func (c *commit) staysUpper(p *place, o *object) (bool, error) {
+	if c.fs.pinned(o.path) {
+		return true, nil
+	}
+	low, err := c.fs.cover(p.lowers, o.name)
+	return err == nil && low.exists() && c.fs.strands(o.path, low.id), err
 }
 
 // dropFile removes a file from the upper layer. Everything is frozen.
@@ -330,6 +342,14 @@ func (c *commit) expandOpaque(p *place, o *object) error {
 	defer thaw()
 	if err := c.fs.inPlace(p); err != nil {
 		return err
+	}
+	if err := c.resurvey(); err != nil {
+		return err
+	}
+	for _, r := range c.survey.redirects {
+		if r.redirect == o.origin {
+			return errMeanwhile // what it hides shows elsewhere, since it was put here
+		}
 	}
 	if err := c.forgetGone(o); err != nil {
 		return err

@@ -195,8 +195,12 @@ func (c *commit) dropGroup(g *linkGroup) error {
 		if err == nil {
 			err = c.fs.inPlace(m.p)
 		}
-		if err == nil && c.fs.pinned(m.o.path) {
-			return nil // open for writing: it is the same, and no change
+		stays := false
+		if err == nil {
+			stays, err = c.staysUpper(m.p, m.o)
+		}
+		if err == nil && stays {
+			return nil // it is the same, and no change
 		}
 		if err != nil || !unchanged(&a, id, &g.attr, m.o.id) {
 			for _, m := range g.members {
@@ -287,11 +291,30 @@ func (c *commit) losesName(low *cover, fd int, fn func() error) error {
 		c.keepNumber(low, fd)
 		return fn()
 	}
+	if c.fs.onlyWay(low) {
+		return errMeanwhile
+	}
 	if err := c.fs.nameBack(low, fd, false); err != nil {
 		return err
 	}
 	c.recount = true
 	return c.touch(fd, low.name, low.id, nil, func(int) error { return fn() })
+}
+
+// onlyWay tells whether somebody has a lower file open, with further names in
+// the workspace that nobody has looked up, under a name that the view has no
+// more: what is written to it shows under those, and only by this name is it
+// found.
+func (fs *FS) onlyWay(low *cover) bool {
+	n := fs.nodes.byIdent(low.id)
+	if n == nil {
+		return false
+	}
+	defer fs.put(n)
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.opens.Load() > 0 && !n.up && !n.nameless && n.orphan < 0 && n.link.parent == nil &&
+		n.low != nil && n.name == low.name && n.low.at.Ident() == low.in.at.Ident()
 }
 
 // losesAll is losesName for all that is at and below a lower entry, which fn
@@ -303,6 +326,9 @@ func (c *commit) losesAll(low *cover, fn func() error) error {
 			if f.attr.Nlink < 2 {
 				c.keepNumber(f, fd)
 				return nil
+			}
+			if c.fs.onlyWay(f) {
+				return errMeanwhile
 			}
 			if several[f.id] == nil {
 				several[f.id] = &f.attr

@@ -237,6 +237,7 @@ func (c *commit) moveLower(r *object, from, to string) error {
 		err = errors.Join(syncAt(fdir), syncAt(tdir))
 	}
 	told, ferr := c.fs.findAnew(c.lasting(), "")
+	ferr = errors.Join(ferr, c.fs.followMove(from, to))
 	end()
 	for _, f := range told {
 		f()
@@ -252,21 +253,21 @@ func (c *commit) mayMove(r *object, from, to string) error {
 		return err
 	}
 	there := err == nil && slices.Contains(c.survey.redirects, r)
-	switch staging := strings.HasPrefix(to, tempPrefix); {
-	case within(to, from), !there && (staging || !strings.HasPrefix(from, tempPrefix)):
+	switch {
+	case within(to, from), !there && !strings.HasPrefix(from, tempPrefix):
 		return errMeanwhile
-	case staging, there && r.path == to:
+	case there && r.path == to:
 		return nil
 	}
-	hides, err := c.fs.hides(c.survey.viewOf(to))
+	hides, err := c.fs.hides(c.survey, to)
 	if err == nil && !hides {
 		err = errMeanwhile
 	}
 	return err
 }
 
-// resurvey looks for renamed directories again if any was renamed since the
-// survey was made: what is about to happen to the workspace must not take from
+// resurvey looks for renamed directories again if any was renamed, or removed,
+// since the survey was made: what is about to happen to the workspace must not take from
 // them what they show. One that shows what it did stays the same object, wherever
 // it is now. No directory is renamed while it looks.
 func (c *commit) resurvey() error {
@@ -350,14 +351,22 @@ func (fs *FS) setRedirectOf(l location, id at.Ident, target string) error {
 	})
 }
 
-// hides tells whether the upper layer hides what a lower one has, or would have,
-// at a path of the view.
-func (fs *FS) hides(path string) (bool, error) {
+// hides tells whether the upper layer hides what the lower one has, or would
+// have, at a path of it: that shows by the directory that stands for the nearest
+// one above, wherever that is in the view. s is of now.
+func (fs *FS) hides(s *survey, lower string) (bool, error) {
 	p, err := fs.rootPlace()
 	if err != nil {
 		return false, err
 	}
-	for name := range strings.SplitSeq(path, "/") {
+	if r := s.above(lower); r != nil {
+		in, o, err := fs.lookParent(r.path)
+		if err != nil {
+			return false, err
+		}
+		p, lower = in.enter(o), strings.TrimPrefix(lower[len(r.redirect):], "/")
+	}
+	for name := range strings.SplitSeq(lower, "/") {
 		o, err := fs.look(p, name)
 		if err == syscall.ENOENT {
 			return p.hidden, nil

@@ -216,14 +216,20 @@ func (c *commit) above(path string) error {
 // viewOf returns the path by which the view would show a lower path if nothing
 // below the directories that were renamed had been moved out of them.
 func (s *survey) viewOf(lower string) string {
-	var best *object
+	r := s.above(lower)
+	if r == nil {
+		return lower
+	}
+	return rebase(lower, r.redirect, r.path)
+}
+
+// above returns what shows the nearest directory above a lower path, of those
+// that were renamed; nil where none of these is among them.
+func (s *survey) above(lower string) (best *object) {
 	for _, r := range s.redirects {
 		if r.redirect != lower && within(lower, r.redirect) && (best == nil || len(r.redirect) > len(best.redirect)) {
 			best = r
 		}
 	}
-	if best == nil {
-		return lower
-	}
-	return rebase(lower, best.redirect, best.path)
+	return best
 }

@@ -192,7 +192,7 @@ func (fs *FS) moveBack(r *baseRecord) error {
 	if err != nil {
 		return err
 	}
-	if hides, err := fs.hides(s.viewOf(r.path)); err != nil || !hides {
+	if hides, err := fs.hides(s, r.path); err != nil || !hides {
 		return err // it would show where nothing hides it any more
 	}
 	// Should this be cut short, the next Open finds the announcement of this

@@ -4,10 +4,6 @@ package overlay
 var Skips = map[string]string{
 	"mount":      "mounting a filesystem of the kernel needs root",
 	"user mount": "what an ordinary user mounts is for the tests of fusefs",
-	"renames beside commits": "a commit while directories are renamed leaves an open file ESTALE now and then; " +
-		"ASTRIDFS_STRESS=30s shows it",
-	"conflicts beside commits": "what is changed for the first time while a commit is at work is called a conflict now " +
-		"and then, and stays in the overlay; ASTRIDFS_STRESS=30s shows it",
 }
 
 // Pinned tells whether the upper file at path is in use.

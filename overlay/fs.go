@@ -75,7 +75,7 @@ type FS struct {
 
 	host    hostWatch
 	renames sync.Mutex    // held by every rename of a directory
-	renamed atomic.Uint64 // counts renames of directories; grows under renames
+	renamed atomic.Uint64 // counts renames of directories, which it grows under, and removals of renamed ones
 
 	changing sync.Mutex // held by a commit or discard; before every other lock
 	moves    moves

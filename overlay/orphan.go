@@ -10,7 +10,7 @@ import (
 // stays within reach by a descriptor. There are at most Options.DirFDs of these;
 // beyond that it is parked: it has a name in the work directory until the node
 // goes. A lower file is left where it is then, for as long as the workspace has
-// it.
+// it, but for one that is open, whose handle costs a descriptor anyway.
 
 // crowded tells whether as many descriptors are held for orphans as may be.
 func (fs *FS) crowded() bool { return fs.orphans.Load() >= int64(fs.opt.DirFDs) }
@@ -86,9 +86,10 @@ func (n *node) unspare() {
 
 // holdLower opens the lower file of n, which is about to lose its last name, or
 // returns -1. The host may have replaced it. Other names that it has are hidden
-// already, and no more to be relied on.
+// already, and no more to be relied on. One that is open is held however many
+// are: a commit removes it from the workspace.
 func (fs *FS) holdLower(n *node) int {
-	if n.typ != unix.S_IFREG || n.refs.Load() <= 1 || fs.crowded() {
+	if n.typ != unix.S_IFREG || n.refs.Load() <= 1 || fs.crowded() && n.opens.Load() == 0 {
 		return -1
 	}
 	fd, err := fs.openReal(n, unix.O_PATH)

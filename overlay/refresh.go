@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"syscall"
 
@@ -34,6 +35,31 @@ func (fs *FS) findAnew(ctx context.Context, path string) (told []func(), err err
 	defer fs.put(n)
 	err = fs.refreshDir(ctx, n, &told)
 	return told, err
+}
+
+// followMove has the lower files that somebody knows, though no known name leads
+// to them, found where they are after the directory from of the one lower layer
+// was moved to the path to. Everything is frozen.
+func (fs *FS) followMove(from, to string) error {
+	var errs []error
+	fs.nodes.each(fs.put, func(n *node) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.d != nil || n.up || n.low == nil || n.link.parent != nil || n.orphan >= 0 {
+			return
+		}
+		dir := n.low.path()
+		if !within(dir, from) {
+			return
+		}
+		lowers, err := fs.mergeLowers(fs.ly.lowers, rebase(dir, from, to))
+		if err != nil || len(lowers) == 0 {
+			errs = append(errs, err) // the host's doing, if it is not there
+			return
+		}
+		n.low, n.dir = lowers[0], lowers[0].at
+	})
+	return errors.Join(errs...)
 }
 
 // nearest returns the known directory that is closest above path, or path
@@ -242,10 +268,9 @@ func (fs *FS) rebindLocked(p *node, name string, c *node, f *found) {
 	}
 }
 
-// pinned tells whether somebody may write to the upper file at path without
-// passing the gate, or has it open for writing: it is not to be moved or
-// emptied then. path is as Path gives it; a path that nobody uses is not.
-func (fs *FS) pinned(path string) bool {
+// liveAt returns the known node at path, as Path gives it, with a reference; nil
+// if nobody uses it.
+func (fs *FS) liveAt(path string) *node {
 	n := fs.root
 	n.ref()
 	for rest := path; rest != ""; {
@@ -253,15 +278,43 @@ func (fs *FS) pinned(path string) bool {
 		name, rest, _ = strings.Cut(rest, "/")
 		if n.d == nil {
 			fs.put(n)
-			return false
+			return nil
 		}
 		c := n.d.kid(name)
 		fs.put(n)
 		if c == nil {
-			return false
+			return nil
 		}
 		n = c
 	}
+	return n
+}
+
+// pinned tells whether somebody may write to the upper file at path without
+// passing the gate, or has it open for writing: it is not to be moved or
+// emptied then. path is as Path gives it; a path that nobody uses is not.
+func (fs *FS) pinned(path string) bool {
+	n := fs.liveAt(path)
+	if n == nil {
+		return false
+	}
 	defer fs.put(n)
 	return n.pins.Load() > 0 || n.writers.Load() > 0
+}
+
+// strands tells whether the node of an upper file at path, should it stand for
+// the lower file low, would become stale for somebody who knows it: another node
+// is that file already.
+func (fs *FS) strands(path string, low at.Ident) bool {
+	n := fs.liveAt(path)
+	if n == nil {
+		return false
+	}
+	defer fs.put(n)
+	if n.lookups.Load() == 0 && n.opens.Load() == 0 {
+		return false
+	}
+	o := fs.nodes.byIdent(low)
+	defer fs.put(o)
+	return o != nil && o != n
 }

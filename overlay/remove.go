@@ -426,6 +426,9 @@ func (fs *FS) rmdirLocked(p *node, name string, n *node) error {
 func (fs *FS) buryDirLocked(p *node, name string, n *node, orphan int) {
 	n.d.dead = true
 	n.nameless = true
+	if n.d.redirect != "" {
+		fs.renamed.Add(1) // nothing shows there any more
+	}
 	if orphan >= 0 {
 		fs.orphanLocked(n, orphan)
 	}

@@ -1,7 +1,6 @@
 package overlay_test
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -38,9 +37,8 @@ func TestStress(t *testing.T) {
 }
 
 // TestCommitStress is the same while what the workers do is committed all the
-// time, in parts and as a whole. Only with ASTRIDFS_STRESS do the workers rename,
-// too, and is a conflict, which nobody outside can have caused, a failure (see
-// Skips).
+// time, in parts and as a whole. A conflict, which nobody outside can have caused,
+// is a failure.
 func TestCommitStress(t *testing.T) {
 	for _, idle := range []int{1, 100000} {
 		t.Run(fmt.Sprintf("Idle%d", idle), func(t *testing.T) {
@@ -66,10 +64,6 @@ func committing(t *testing.T, fs *overlay.FS) (stop func()) {
 				opt.Paths = []string{randomPath(r)}
 			}
 			_, err := fs.Commit(bg, opt)
-			conflict := (*overlay.ConflictError)(nil)
-			if errors.As(err, &conflict) && os.Getenv("ASTRIDFS_STRESS") == "" {
-				continue // Skips["conflicts beside commits"]
-			}
 			if err != nil {
 				t.Errorf("commit %v: %v", opt.Paths, err)
 			}
@@ -156,9 +150,6 @@ func stress(t *testing.T, length time.Duration, lowers, idle int, front func(*ov
 			s := &state{subject: sub}
 			for k := 1; time.Now().Before(end); k++ {
 				o := randomOp(r)
-				if lowers == 1 && strings.HasPrefix(o.what, "rename") && os.Getenv("ASTRIDFS_STRESS") == "" {
-					continue // Skips["renames beside commits"]
-				}
 				if k%200 == 0 {
 					// Renames put directories where no random path leads any more:
 					// without this the tree grows deeper and deeper.
