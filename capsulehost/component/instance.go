@@ -74,6 +74,7 @@ type store struct {
 	made      int           // instances of components
 	nested    int           // calls of instances by others and destructors, each within the one before
 	things    int           // that there are, see maxThings
+	elements  uint64        // that tables can have
 	// kept are core functions that are ready to be called again, in turn. Each may
 	// have the whole stack that a guest can have, so that they are few.
 	kept   [guest.MaxNested]*coreFunc
@@ -104,6 +105,10 @@ const (
 	weighsLifted  = 4
 	weighsLowered = 8
 )
+
+// maxElements bounds what the tables of all those instances can have together;
+// an element is 8 bytes.
+const maxElements = 64 << 20
 
 // spend counts things.
 func (s *store) spend(n int) {
@@ -317,7 +322,10 @@ func (in *instance) coreInstance(ctx context.Context, d *binary.DefCoreInstance)
 		}
 		mods[name] = in.coreInstances[a.Instance].mod
 	}
-	in.store.spend(in.coreModules[d.Module].weight)
+	in.store.spend(in.coreModules[d.Module].typ.Weight)
+	if in.store.elements += in.coreModules[d.Module].typ.Elements; in.store.elements > maxElements {
+		guest.Trap("the tables of the component's instances can have more than %d elements", maxElements)
+	}
 	m, err := in.store.instantiate(ctx, in.coreModules[d.Module].compiled, func(name string) api.Module { return mods[name] })
 	if err != nil {
 		return err

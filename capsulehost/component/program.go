@@ -34,7 +34,7 @@ type Program struct {
 // coreModule is a core module that is compiled.
 type coreModule struct {
 	compiled wazero.CompiledModule
-	weight   int // binary.ModuleType.Weight
+	typ      *binary.ModuleType
 }
 
 // part is what instances of one component of a program share.
@@ -113,7 +113,7 @@ func (p *Program) add(ctx context.Context, c *binary.Component) error {
 				return &FormatError{Offset: -1, What: fmt.Sprintf("core module %d: %s", d.Order, what)}
 			}
 			d.Bytes = nil
-			p.modules = append(p.modules, &coreModule{mod, d.Type.Weight}) // in the order of their numbers
+			p.modules = append(p.modules, &coreModule{mod, d.Type}) // in the order of their numbers
 		case *binary.DefComponent:
 			if err := p.add(ctx, d.Component); err != nil {
 				return err

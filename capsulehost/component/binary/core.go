@@ -82,8 +82,11 @@ type CoreEntity struct {
 type ModuleType struct {
 	Imports, Exports []CoreExtern
 	// Weight is how many things an instance of it has, those that it imports and
-	// exports included; 0 for the type of a module that is not there.
-	Weight int
+	// exports included, and Elements how many elements its own tables can have; 0
+	// for the type of a module that is not there. A table without a maximum counts
+	// as it begins.
+	Weight   int
+	Elements uint64
 
 	index map[string]int     // of exports
 	given map[[2]string]bool // the names of imports
@@ -132,6 +135,8 @@ const (
 	coreMems    = 5
 	coreGlobals = 6
 	coreExports = 7
+	coreElems   = 9
+	coreData    = 11
 	coreTags    = 13
 )
 
@@ -161,7 +166,7 @@ func coreModule(r *reader) *ModuleType {
 		s := r.sub(r.u32("the size of a section"), "a section")
 		d.section(id, s)
 	}
-	m.Weight = len(d.funcs) + len(d.tables) + len(d.mems) + len(d.globals) + len(d.tags) + len(m.Exports)
+	m.Weight = d.segments + len(d.funcs) + len(d.tables) + len(d.mems) + len(d.globals) + len(d.tags) + len(m.Exports)
 	return m
 }
 
@@ -173,6 +178,9 @@ type coreDecoder struct {
 	mems    []CoreEntity
 	globals []CoreEntity
 	tags    []CoreFuncType
+	// segments is what the segments of data and elements weigh: an instance may
+	// have 8 bytes for each element, which is a byte in the binary at least.
+	segments int
 }
 
 func (d *coreDecoder) section(id byte, r *reader) {
@@ -195,12 +203,11 @@ func (d *coreDecoder) section(id byte, r *reader) {
 			if r.left() > 0 && r.b[r.pos] == 0x40 {
 				r.pos++
 				r.expect(0, "a table with an initial value")
-				t := coreTable(r)
+				d.table(coreTable(r))
 				constExpr(r)
-				d.tables = append(d.tables, t)
 				continue
 			}
-			d.tables = append(d.tables, coreTable(r))
+			d.table(coreTable(r))
 		}
 	case coreMems:
 		for range r.count("core memories") {
@@ -211,6 +218,12 @@ func (d *coreDecoder) section(id byte, r *reader) {
 			d.globals = append(d.globals, coreGlobal(r))
 			constExpr(r)
 		}
+	case coreElems:
+		d.segments += r.left() / 8
+		return
+	case coreData:
+		d.segments += r.count("data segments")
+		return
 	case coreTags:
 		for range r.count("core tags") {
 			d.tags = append(d.tags, coreTag(r, d.types).Func)
@@ -223,6 +236,11 @@ func (d *coreDecoder) section(id byte, r *reader) {
 		return
 	}
 	r.end("a section of a core module")
+}
+
+func (d *coreDecoder) table(t CoreEntity) {
+	d.tables = append(d.tables, t)
+	d.m.Elements += max(t.Limits.Min, t.Limits.Max)
 }
 
 func (d *coreDecoder) typeAt(r *reader) *CoreFuncType {
