@@ -30,10 +30,14 @@ func (fs *FS) GetAttr(ctx context.Context, id vfs.NodeID, h vfs.Handle) (vfs.Att
 // attrLocked returns the attributes of n, which may be open as h. n.mu is held,
 // shared or not.
 func (fs *FS) attrLocked(n *node, h vfs.Handle) (vfs.Attr, error) {
-	a, err := n.statLocked()
+	var a vfs.Attr
+	err := n.statNamed(&a)
 	if err == syscall.ESTALE {
 		// What is open may be out of reach by name, as when the host replaced
 		// or removed it.
+		if n.d != nil {
+			a, err = n.statLocked()
+		}
 		if o, ok := h.(*handle); ok && o.n == n {
 			a, err = o.statLocked()
 		}

@@ -186,26 +186,7 @@ func (fs *FS) checkMerge(p *node, name string, c *node) error {
 func (fs *FS) revalidate(c *node, a *vfs.Attr) error {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if c.d == nil || c.d.upper.Load() != nil || len(c.d.lowers) == 0 || c.d.lowers[0].up == nil {
-		return c.statInto(a)
-	}
-	// A lower directory: what its name stands for now, not what an open
-	// descriptor of it says.
-	l := c.d.lowers[0]
-	fd, err := l.up.at.Acquire()
-	if err != nil {
-		return gone(err)
-	}
-	id, err := at.StatInto(fd, l.name, a)
-	l.up.at.Release()
-	if err != nil {
-		return gone(err)
-	}
-	if id != c.real || !a.IsDir() {
-		return syscall.ESTALE
-	}
-	c.showLocked(a)
-	return nil
+	return c.statNamed(a)
 }
 
 // detach takes name of p away from c. stale says that the host did it, or a
