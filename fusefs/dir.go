@@ -150,7 +150,7 @@ type dirStream struct {
 }
 
 // dirStreams are the listings under way, the oldest first. There are few, so a
-// slice is searched from its young end.
+// slice is searched.
 type dirStreams struct {
 	// changes counts the changes of entries made through this mount.
 	changes atomic.Uint64
@@ -161,8 +161,10 @@ type dirStreams struct {
 }
 
 // take returns the listing of node to go on with from a cookie: that of thread
-// pid, which may know things that are gone by now, as it is allowed to; or
-// another's in which nothing changed since it began. Its dir is nil if there is
+// pid, which may know things that are gone by now, as it is allowed to, unless
+// another's was begun later; or another's in which nothing changed since it began.
+// A program may list by one thread after the other, and its listing must not know
+// less than when it began; it may always know more. Its dir is nil if there is
 // none. For the start of a listing the thread's earlier one is forgotten, and
 // returned to be closed.
 func (s *dirStreams) take(node vfs.NodeID, pid uint32, start bool, changes uint64) (l dirStream, dropped vfs.DirHandle) {
@@ -171,18 +173,15 @@ func (s *dirStreams) take(node vfs.NodeID, pid uint32, start bool, changes uint6
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	found := -1
-	for i := len(s.list) - 1; i >= 0; i-- {
-		x := &s.list[i]
-		if x.node != node {
-			continue
-		}
-		if x.pid == pid && (start || x.begun == changes || time.Since(x.used) < streamIdle) {
-			found = i
-			break
-		}
-		if found < 0 && !start && x.begun == changes {
-			found = i
+	own := s.youngest(func(x *dirStream) bool {
+		return x.node == node && x.pid == pid && (start || x.begun == changes || time.Since(x.used) < streamIdle)
+	})
+	found := own
+	if !start {
+		if other := s.youngest(func(x *dirStream) bool {
+			return x.node == node && (x.begun == changes || own >= 0 && time.Since(x.used) < streamIdle)
+		}); own < 0 || s.list[other].begun > s.list[own].begun {
+			found = other
 		}
 	}
 	if found < 0 {
@@ -195,6 +194,18 @@ func (s *dirStreams) take(node vfs.NodeID, pid uint32, start bool, changes uint6
 		return dirStream{}, l.dir
 	}
 	return l, nil
+}
+
+// youngest returns which of the listings that f allows was begun last, of several
+// the one that was put last, or -1. s.mu is held.
+func (s *dirStreams) youngest(f func(*dirStream) bool) int {
+	found := -1
+	for i := range s.list {
+		if x := &s.list[i]; f(x) && (found < 0 || x.begun >= s.list[found].begun) {
+			found = i
+		}
+	}
+	return found
 }
 
 // put remembers a listing and returns what has to be closed in its place.

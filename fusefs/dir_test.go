@@ -12,8 +12,9 @@ type namedDir struct {
 	name string
 }
 
-// A listing goes on with what its own thread began, unless that looks given up,
-// or with what was begun last by others if nothing changed since.
+// A listing goes on with what its own thread began, unless that looks given up or
+// another thread's was begun later, or with what was begun last by others if
+// nothing changed since.
 func TestListingGoesOn(t *testing.T) {
 	const node = 7
 	var s dirStreams
@@ -31,10 +32,22 @@ func TestListingGoesOn(t *testing.T) {
 			t.Errorf("%s: got %q, dropped %v, want %q", what, d.name, dropped, name)
 		}
 	}
-	put("older", 1, 5, 0)
 	put("mine", 2, 4, 0)
-	put("younger", 3, 5, 0)
 	want("by its thread, though there were changes", 2, 5, "mine")
+	// A thread that gave up a listing goes on with one that another began.
+	put("mine", 2, 4, 0)
+	put("another's", 1, 5, 0)
+	want("another's that was begun later", 2, 5, "another's")
+	put("another's", 1, 5, 0)
+	want("another's that was begun later, with changes since", 2, 6, "another's")
+	want("mine, when that is gone", 2, 6, "mine")
+	put("mine", 2, 5, 0)
+	put("another's", 1, 4, 0)
+	want("mine, which was begun later", 2, 6, "mine")
+	want("nothing, after changes", 2, 6, "")
+	want("another's, as nothing changed", 2, 4, "another's")
+	put("older", 1, 5, 0)
+	put("younger", 3, 5, 0)
 	want("another thread, after changes", 9, 6, "")
 	want("another thread", 9, 5, "younger")
 	want("a further one", 9, 5, "older")
