@@ -517,6 +517,34 @@ func TestDamagedApart(t *testing.T) {
 	runs(t, h, numbered(2))
 }
 
+// A host that is closed while something is compiled leaves nothing behind.
+func TestCloseCompiling(t *testing.T) {
+	hold := newHolder(t)
+	dir := filepath.Join(t.TempDir(), "cache")
+	h, err := capsulehost.New(context.Background(), capsulehost.Options{Compiler: held(hold.path), CacheDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() {
+		_, err := h.Compile(ctx, numbered(1))
+		ended <- err
+	}()
+	c := hold.next(t)
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if err := h.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "compiling-*")); err != nil || len(left) > 0 {
+		t.Errorf("%q is left, %v", left, err)
+	}
+	gone(t, c)
+}
+
 // A process that compiles ends with the one that has started it.
 func TestCompilerEndsWithOwner(t *testing.T) {
 	hold := newHolder(t)

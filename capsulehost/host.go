@@ -68,6 +68,8 @@ type Host struct {
 	idle      []*compiled                     // protected by mu; not in use, the one used last at the end
 	compiling int                             // protected by mu; how many compilations are under way
 	keep      int
+
+	builds sync.WaitGroup // compilations under way
 }
 
 // New makes a host. The caller closes it when no module of it runs any more.
@@ -142,8 +144,23 @@ func openCache(dir string, log *slog.Logger) (string, error) {
 	return dir, nil
 }
 
+// closeWait is how long a host that is closed waits for the processes that it has
+// ended, to remove what they leave.
+const closeWait = 10 * time.Second
+
 // Close gives back everything that the host holds, compiled modules included.
 func (h *Host) Close(ctx context.Context) error {
+	if h.apart != nil {
+		ended := make(chan struct{})
+		go func() {
+			h.builds.Wait()
+			close(ended)
+		}()
+		select {
+		case <-ended:
+		case <-time.After(closeWait):
+		}
+	}
 	h.mu.Lock()
 	busy, idle := h.compiling > 0, h.idle
 	h.mu.Unlock()

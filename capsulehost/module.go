@@ -92,12 +92,12 @@ func (h *Host) shared(ctx context.Context, sum [sha256.Size]byte, build func(ctx
 		bctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		c.cancel = cancel
 		// The compiler looks at its context between functions, and one may take it long.
-		go func() {
+		h.builds.Go(func() {
 			defer cancel()
 			build(bctx, c)
 			h.compiled(c)
 			close(c.ready)
-		}()
+		})
 	}
 	select {
 	case <-c.ready:
