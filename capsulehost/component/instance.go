@@ -75,6 +75,7 @@ type store struct {
 	nested    int           // calls of instances by others and destructors, each within the one before
 	things    int           // that there are, see maxThings
 	elements  uint64        // that tables can have
+	handles   int           // entries of all instances' handle tables
 	// kept are core functions that are ready to be called again, in turn. Each may
 	// have the whole stack that a guest can have, so that they are few.
 	kept   [guest.MaxNested]*coreFunc
@@ -147,7 +148,7 @@ func (s *store) make(ctx context.Context, c *closure, args map[string]any) (*exp
 		shared:    map[binary.Options]*options{},
 		resources: make([]*abi.ResourceType, len(t.c.Resources)),
 	}
-	in.handles.Owner = in
+	in.handles.Owner, in.handles.Count = in, &s.handles
 	s.spend(len(t.c.Resources) + len(t.c.Defs))
 	for len(s.instances) <= t.c.Order {
 		s.instances = append(s.instances, nil)

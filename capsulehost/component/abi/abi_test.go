@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	cm "github.com/astridfs/astridfs/capsulehost/component/binary"
@@ -258,6 +259,29 @@ func TestNaN(t *testing.T) {
 	p = c.Plan(must(&cm.ValType{Kind: cm.Float64}))
 	if v := cx.number(p, 0xfff1234512345678); v.Num != 0x7ff8000000000000 {
 		t.Errorf("lifted %#x", v.Num)
+	}
+}
+
+// TestHandlesTogether fills one table and then another: what they take is bounded
+// for both together, and a table keeps the room that it once needed.
+func TestHandlesTogether(t *testing.T) {
+	typ, count := &ResourceType{}, 0
+	full, other := Table{Count: &count}, Table{Count: &count}
+	for i := range uint32(maxHandles) {
+		full.New(typ, i)
+	}
+	if got := trap(func() { full.New(typ, 0) }); !strings.Contains(got, "more than 1048576 handles") {
+		t.Errorf("one more: %q", got)
+	}
+	if got := trap(func() { other.New(typ, 0) }); !strings.Contains(got, "more than 1048576 handles") {
+		t.Errorf("one of another: %q", got)
+	}
+	full.Drop(typ, 5)
+	if full.New(typ, 0) != 5 {
+		t.Error("the room that is free is not used again")
+	}
+	if trap(func() { other.New(typ, 0) }) == "" {
+		t.Error("the room of one table is another's")
 	}
 }
 

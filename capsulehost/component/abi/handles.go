@@ -32,15 +32,17 @@ type Scope struct {
 	borrows int
 }
 
-// maxHandles bounds a Table. The specification's bound is 2^28-1; this one
-// keeps a table under 64 MiB.
+// maxHandles bounds the tables that are counted together. The specification's
+// bound of each is 2^28-1; this one keeps them under 64 MiB.
 const maxHandles = 1 << 20
 
 // Table is the handles of an instance, by the numbers that it knows them by; 0
 // is none. It is for one goroutine.
 type Table struct {
 	// Owner is the instance.
-	Owner   any
+	Owner any
+	// Count is how many entries there are in all tables that are counted together.
+	Count   *int
 	entries []Handle // [0] stays free
 	free    []uint32
 	live    int
@@ -60,9 +62,13 @@ func (t *Table) add(h Handle) uint32 {
 	if len(t.entries) == 0 {
 		t.entries = append(t.entries, Handle{})
 	}
-	if len(t.entries) > maxHandles {
+	if t.Count == nil {
+		t.Count = new(int)
+	}
+	if *t.Count == maxHandles {
 		guest.Trap("there are more than %d handles", maxHandles)
 	}
+	*t.Count++
 	t.entries = append(t.entries, h)
 	return uint32(len(t.entries) - 1)
 }
