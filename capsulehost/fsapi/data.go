@@ -165,7 +165,8 @@ func (f *FS) SetLen(ctx context.Context, id uint32, size uint64) error {
 }
 
 // ReadFile reads a whole file into dst, which it makes as long as the file. What
-// is long goes there straight, without a copy on the way. A file of more than MaxFile bytes is
+// is long goes there straight, without a copy on the way, but for where that
+// would be slower (at.Pread). A file of more than MaxFile bytes is
 // EFBIG, also where it becomes so while it is read.
 func (f *FS) ReadFile(ctx context.Context, path string, dst Buffer) (err error) {
 	fs, h, err := f.open(ctx, path, vfs.Read, opening{flags: unix.O_RDONLY})
