@@ -87,7 +87,7 @@ func (l *baseLog) recover(stateDir int) error {
 			live[maphash.String(seed, r.path)] = struct{}{}
 		case baseClear:
 			delete(live, maphash.String(seed, r.path))
-		case baseMoving, baseTemp, baseDrop, baseTouching:
+		case baseMoving, baseTemp, baseDrop, baseTouching, baseDeleting, baseBegun:
 			l.todo = append(l.todo, *r)
 		case baseMove:
 			l.moved(r)

@@ -22,10 +22,10 @@ import (
 //	                    mode u32, uid u32, gid u32, size u64,
 //	                    mtime s64 u32, ctime s64 u32, ino u64, dev u64, path
 //	baseTouching, baseTouched: the same twice, without a path
-//	baseClear, baseClearTree: path
+//	baseClear, baseClearTree, baseDeleting: path
 //	baseMove, baseTemp: length of the first path u32, from, to
 //	baseMoving: ino u64, dev u64, and the same
-//	baseDone: nothing
+//	baseDone, baseBegun: nothing
 //
 // A record whose own length is good and that is cut short by the end of the
 // file, or whose payload is bad and ends with the file, is a torn tail; so is
@@ -59,6 +59,9 @@ const (
 	// what it is about to make of the file, apart from the change time.
 	baseTouching
 	baseTouched
+
+	baseDeleting // a path and all below is about to leave the workspace
+	baseBegun    // a commit makes files in the workspace
 )
 
 type baseKind uint8
@@ -106,7 +109,7 @@ func appendBase(b []byte, r *baseRecord) []byte {
 		b = le.AppendUint32(b, uint32(len(r.path)))
 		b = append(b, r.path...)
 		b = append(b, r.to...)
-	case baseClear, baseClearTree:
+	case baseClear, baseClearTree, baseDeleting:
 		b = append(b, r.path...)
 	}
 	head, payload := b[start:start+baseHeaderLen], b[start+baseHeaderLen:]
@@ -196,7 +199,7 @@ func (r *baseRecord) decode(b []byte) bool {
 		}
 		r.print.decode(b[1:])
 		r.now.decode(b[1+basePrintLen:])
-	case baseClear, baseClearTree:
+	case baseClear, baseClearTree, baseDeleting:
 		r.path = string(b[1:])
 	case baseMove, baseMoving, baseTemp:
 		b = b[1:]
@@ -215,7 +218,7 @@ func (r *baseRecord) decode(b []byte) bool {
 			return false
 		}
 		r.path, r.to = string(b[:n]), string(b[n:])
-	case baseDone:
+	case baseDone, baseBegun:
 		return len(b) == 1
 	default:
 		return false

@@ -323,6 +323,8 @@ func TestBaseFixture(t *testing.T) {
 		{kind: baseDrop, path: "f", print: p},
 		{kind: baseTouching, print: p, now: fingerprint{mode: unix.S_IFREG | 0o600, ctime: vfs.Timespec{Sec: 1, Nsec: 2}}},
 		{kind: baseTouched, print: fingerprint{ino: 3}, now: p},
+		{kind: baseDeleting, path: "g/h"},
+		{kind: baseBegun},
 	} {
 		b = appendBase(b, &r)
 	}

@@ -380,6 +380,9 @@ func (c *commit) swapIn(p *place, o *object, fd int, t string) error {
 			return errMeanwhile // another directory shows what is in it
 		}
 	}
+	if err := c.fs.log.append(baseRecord{kind: baseDeleting, path: o.path}); err != nil {
+		return err
+	}
 	err = c.losesAll(&o.low, func() error {
 		if err := at.Rename(fd, t, fd, o.name, unix.RENAME_EXCHANGE); err != nil {
 			return err

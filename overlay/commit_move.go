@@ -152,6 +152,9 @@ func (c *commit) aside(p *place, o *object, was *cover) error {
 			return errMeanwhile
 		}
 	}
+	if err := c.fs.log.append(baseRecord{kind: baseDeleting, path: o.path}); err != nil {
+		return err
+	}
 	err := was.location().use(func(fd int, name string) error {
 		t, err := c.temp(p, fd)
 		if err != nil {

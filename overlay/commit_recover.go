@@ -54,6 +54,9 @@ func (fs *FS) recoverCommit() error {
 	if err := fs.finishTouches(); err != nil {
 		return fmt.Errorf("finishing an interrupted commit: %w", err)
 	}
+	if err := fs.finishRecords(); err != nil {
+		return fmt.Errorf("finishing an interrupted commit: %w", err)
+	}
 	fs.log.todo = nil
 	return fs.log.append(baseRecord{kind: baseDone})
 }

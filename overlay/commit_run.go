@@ -33,7 +33,10 @@ func (c *commit) run() error {
 	temps := c.prefix + "."
 	c.fs.temps.Store(&temps)
 	defer c.fs.temps.Store(nil)
-	err := c.evacuate()
+	err := c.fs.log.append(baseRecord{kind: baseBegun})
+	if err == nil {
+		err = c.evacuate()
+	}
 	if err == nil {
 		err = c.pass((*commit).createIn)
 	}
@@ -345,7 +348,16 @@ func (c *commit) touched(p *place) error {
 // deleteIn deletes what the whiteouts of a directory hide, and these.
 func (c *commit) deleteIn(p *place, whites []*object) error {
 	var gone []*object
-	var err error
+	var announced []baseRecord
+	for _, o := range whites {
+		if o.low.exists() {
+			announced = append(announced, baseRecord{kind: baseDeleting, path: o.origin})
+		}
+	}
+	err := c.fs.log.append(announced...)
+	if err != nil {
+		return err
+	}
 	for _, o := range whites {
 		if err = c.stop(); err != nil {
 			break
@@ -404,7 +416,11 @@ func (c *commit) removeBelow(origin string, low *cover) error {
 			return errMeanwhile
 		}
 		return low.location().use(func(fd int, name string) error {
-			return c.losesName(low, fd, func() error { return at.Unlink(fd, name, 0) })
+			return c.losesName(low, fd, func() error {
+				err := at.Unlink(fd, name, 0)
+				c.step("removed")
+				return err
+			})
 		})
 	}
 	if err := c.stop(); err != nil {
@@ -425,6 +441,7 @@ func (c *commit) removeBelow(origin string, low *cover) error {
 	}
 	low.lowers[0].at.Drop()
 	err = low.location().use(func(fd int, name string) error { return at.Unlink(fd, name, unix.AT_REMOVEDIR) })
+	c.step("removed")
 	if err == syscall.ENOTEMPTY || err == syscall.EEXIST {
 		err = errMeanwhile
 	}
