@@ -105,7 +105,7 @@ func TestBounds(t *testing.T) {
 	for i := range byte(59) {
 		two = append(two, 0x42, 3, 2, 3, 2, 1, i, 4, 0, 1, 'a', 5, 0, 4, 0, 1, 'b', 5, 0)
 	}
-	twos := component(sect(secType, two...), imported("a", asInstance(59)...), exported("b", itemInstance(0)...), exported("c", itemType(59)...))
+	twos := func(more ...[]byte) []byte { return component(append(sections(sect(secType, two...)), more...)...) }
 	doubled := component()
 	for range 60 {
 		doubled = component(sect(secComponent, doubled...), sect(secInstance, 2, 0, 0, 0, 0, 0, 0),
@@ -140,7 +140,12 @@ func TestBounds(t *testing.T) {
 		{"a core function of many parameters", "1001 core value types are more than 1000", component(core(sect(1, append([]byte{1, 0x60}, many(1001, 0x7f)...)...)))},
 		{"instances in each other", "more than 100 deep in each other", chain(0x42, 5)},
 		{"components in each other", "more than 100 deep in each other", chain(0x41, 4)},
-		{"instances of two of the one before", "", twos},
+		{"instances of two of the one before", "types of the component are too large", twos(imported("a", asInstance(59)...))},
+		{"instances of two of the one before, as a type", "types of the component are too large", twos(exported("a", itemType(59)...))},
+		{"instances of two of the one before, that nothing has", "", twos()},
+		{"an instance of many types imported often", "types of the component are too large",
+			component(sect(secType, append([]byte{1}, append(binary.AppendUvarint([]byte{0x42}, often+1), named(0, []byte{1, 0x7d}, "\x04\x00", "\x03\x00\x00")[2:]...)...)...),
+				sect(secImport, named(0, nil, "\x00", "\x05\x00")...))},
 		{"components that make two of the one before", "types of the component are too large", doubled},
 		{"many exports", "more than 200000 imports and exports", component(sect(secType, 1, 0x7d), sect(secExport, exports(200_001)...))},
 		{"many core functions", "more than 2000000 definitions", component(core(sect(1, 1, 0x60, 0, 0), sect(3, many(2_000_001, 0)...)))},

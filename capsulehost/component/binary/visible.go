@@ -165,6 +165,9 @@ func (s *scope) introduced(at int64, x Extern, imported bool) {
 	if s.visible == nil {
 		return
 	}
+	if t, ok := x.Type.(*InstanceType); ok {
+		s.d.spend(at, t.weight) // who looks at all of it, for each, has as much to do
+	}
 	word, from := "export", "imported or exported"
 	if imported {
 		word, from = "import", "imported"
