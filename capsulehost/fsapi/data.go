@@ -207,8 +207,7 @@ func (f *FS) ReadFile(ctx context.Context, path string, dst Buffer) (err error) 
 			break
 		}
 		// Only a read that finds nothing says that this is the end.
-		var more [1]byte
-		n, err = h.ReadAt(ctx, more[:], int64(have))
+		n, err = h.ReadAt(ctx, buf[:1], int64(have))
 		if err != nil {
 			return err
 		}
