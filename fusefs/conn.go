@@ -46,8 +46,9 @@ type conn struct {
 	serving atomic.Uint64
 	served  atomic.Uint64 // numbers given
 	helpers atomic.Int32  // goroutines that read beside it
+	many    atomic.Int32  // requests in a row after which one more does
 
-	cost [64]atomic.Int64 // of a request, by opcode: nanoseconds, a moving average
+	cost [64]atomic.Int64 // of a request, by opcode: nanoseconds, about the median of the last ones
 
 	watched atomic.Bool   // watch is at work
 	begun   chan struct{} // wakes it
@@ -62,16 +63,19 @@ type conn struct {
 const (
 	// patience is how long who waits for requests may serve one itself before
 	// another takes its place: up to twice that.
-	patience = time.Millisecond
+	patience = 2 * time.Millisecond
 	// quiet is after how many patiences without a request watch sleeps.
-	quiet = 10
+	quiet = 5
 	// slowAfter is from what cost on a request is served after another took
-	// over; costMax bounds what a single one counts.
-	slowAfter = 64 * time.Microsecond
-	costMax   = 256 * time.Microsecond
-	// manyAfter is how many requests in a row that were there already make
-	// another goroutine read as well.
-	manyAfter = 8
+	// over; costStep is by how much one moves the cost of its kind up or down.
+	slowAfter = 256 * time.Microsecond
+	costStep  = 32 * time.Microsecond
+	// manyMin and manyMax bound how many requests in a row that were there
+	// already make another goroutine read as well: more if the last that did
+	// found less than worthwhile.
+	manyMin    = 16
+	manyMax    = 4096
+	worthwhile = 16
 	// idleMax bounds the goroutines with nothing to do.
 	idleMax = 4
 )
@@ -141,6 +145,7 @@ func newConn(fs fuse.RawFileSystem, fd int, opt *fuse.MountOptions, log Logger) 
 		turn: make(chan struct{}), begun: make(chan struct{}, 1), ended: make(chan struct{}), workers: make(map[*worker]bool),
 	}
 	c.spare.New = newWorker
+	c.many.Store(manyMin)
 	err := c.init()
 	if err != nil {
 		return nil, errors.Join(err, c.file.Close())
@@ -209,7 +214,7 @@ func (c *conn) lead() {
 	for c.next(w) {
 		if w.waited {
 			w.inARow = 0
-		} else if w.inARow++; w.inARow >= manyAfter {
+		} else if w.inARow++; w.inARow >= int(c.many.Load()) {
 			w.inARow = 0
 			c.askHelp()
 		}
@@ -270,12 +275,19 @@ func (c *conn) askHelp() {
 		defer c.helpers.Add(-1)
 		w := c.worker()
 		defer c.done(w)
-		for {
+		for found := 0; ; {
 			switch w.read(uintptr(c.fd)); w.errno {
 			case 0:
+				found++
 				c.answer(w)
 			case syscall.ENOENT, syscall.EINTR:
 			default: // none is there, or there will be none
+				many := c.many.Load()
+				if found < worthwhile {
+					c.many.Store(min(2*many, manyMax))
+				} else {
+					c.many.Store(max(many/2, manyMin))
+				}
 				return
 			}
 		}
@@ -373,15 +385,26 @@ func (c *conn) slow(w *worker) bool {
 	return c.cost[w.header().Opcode%uint32(len(c.cost))].Load() > int64(slowAfter)
 }
 
+// count notes what a request cost. A single one of which the processor was taken
+// away counts no more than any other.
+func (c *conn) count(opcode uint32, d time.Duration) {
+	cost := &c.cost[opcode%uint32(len(c.cost))]
+	old := cost.Load() // others may add theirs meanwhile, which does not matter
+	switch {
+	case int64(d) > old:
+		cost.Store(min(old+int64(costStep), int64(2*slowAfter)))
+	case old > 0:
+		cost.Store(old - int64(costStep))
+	}
+}
+
 // answer serves the request in w and writes what came of it.
 func (c *conn) answer(w *worker) {
 	h, begun := *w.header(), time.Now()
 	w.unique.Store(h.Unique)
 	n, st := c.serve(w)
 	w.unique.Store(0)
-	avg := &c.cost[h.Opcode%uint32(len(c.cost))]
-	old := avg.Load() // approximate: others may add theirs meanwhile
-	avg.Store(old + (int64(min(time.Since(begun), costMax))-old)/8)
+	c.count(h.Opcode, time.Since(begun))
 	if st.Ok() && n == 0 {
 		return // a forget
 	}

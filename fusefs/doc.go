@@ -76,6 +76,6 @@
 // The process that serves a mount never looks at a path inside it, not even to
 // wait for the mount: it is ready when [Mount] returns. The filesystem must not
 // hold a lock while it tells of a change, as [vfs.Invalidator] demands. A call of
-// the filesystem may wait for another one as long as it likes: within two
+// the filesystem may wait for another one as long as it likes: within four
 // milliseconds the requests behind it are served beside it.
 package fusefs
