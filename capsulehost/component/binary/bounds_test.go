@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -217,5 +218,30 @@ func TestPeople(t *testing.T) {
 	}
 	if size > 70_000 {
 		t.Errorf("%d bytes of text", size)
+	}
+}
+
+// TestWeight has what an instance of a core module takes, by what it has.
+func TestWeight(t *testing.T) {
+	fn := slices.Concat(sect(1, 1, 0x60, 0, 0), sect(3, 1, 0))
+	code := sect(10, 1, 2, 0, 0x0b)
+	for name, c := range map[string]struct {
+		module   []byte
+		weight   int
+		elements uint64
+	}{
+		"nothing":    {module(), 0, 0},
+		"a function": {module(fn, code), 1, 0},
+		"tables":     {module(sect(4, 2, 0x70, 0, 3, 0x70, 1, 4, 9)), 2, 12},
+		"elements":   {module(fn, sect(9, slices.Concat([]byte{1, 1, 0}, binary.AppendUvarint(nil, 8000), make([]byte, 8000))...), code), 1001, 0},
+		"data":       {module(sect(5, 1, 0, 1), sect(11, 2, 1, 1, 'a', 1, 1, 'b')), 3, 0},
+	} {
+		d, err := Decode(component(c.module))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if typ := d.Defs[0].(*DefModule).Type; typ.Weight != c.weight || typ.Elements != c.elements {
+			t.Errorf("%s: it weighs %d, with %d elements", name, typ.Weight, typ.Elements)
+		}
 	}
 }
