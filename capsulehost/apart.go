@@ -282,7 +282,7 @@ func (k *compilers) tooMuch(what string) error {
 // is the first to be ended where the machine's memory runs out.
 func runConfined(cmd *exec.Cmd, dir string) error {
 	// Descriptors that came from whoever started this process are not for it.
-	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil && err != unix.ENOSYS {
+	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil && err != unix.ENOSYS && err != unix.EINVAL {
 		return os.NewSyscallError("close_range", err)
 	}
 	started, ended := make(chan error, 1), make(chan error, 1)

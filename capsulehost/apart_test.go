@@ -275,10 +275,30 @@ func TestCompilerConfined(t *testing.T) {
 	if err == nil || !strings.HasSuffix(err.Error(), want) {
 		t.Errorf("%v", err)
 	}
-	// This process is not.
+	// This process is not, nor is a thread of it when that process has ended.
+	for confined(t) > 0 {
+		time.Sleep(time.Millisecond)
+	}
 	if err := os.WriteFile(filepath.Join(t.TempDir(), "file"), nil, 0o600); err != nil {
 		t.Error(err)
 	}
+}
+
+// confined returns how many threads of this process, but for the first, which does
+// not end, can gain no privileges.
+func confined(t *testing.T) (n int) {
+	t.Helper()
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range tasks {
+		b, err := os.ReadFile("/proc/self/task/" + task.Name() + "/status")
+		if err == nil && task.Name() != strconv.Itoa(os.Getpid()) && !strings.Contains(string(b), "NoNewPrivs:\t0\n") {
+			n++
+		}
+	}
+	return n
 }
 
 // holder holds up processes that compile until the test lets them go.
@@ -488,7 +508,7 @@ func TestCompileElsewhere(t *testing.T) {
 	}
 }
 
-// What is damaged in the cache is compiled anew, and nothing else is.
+// What is damaged in the cache, or gone, is compiled anew, and nothing else is.
 func TestDamagedApart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	files := func() []string {
@@ -513,6 +533,14 @@ func TestDamagedApart(t *testing.T) {
 	h, _ = apart(t, capsulehost.Options{CacheDir: dir})
 	runs(t, h, numbered(2))
 	h, _ = apart(t, capsulehost.Options{CacheDir: dir, Compiler: compilerArgs("panics")})
+	runs(t, h, numbered(1))
+	runs(t, h, numbered(2))
+	for _, path := range files() {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h, _ = apart(t, capsulehost.Options{CacheDir: dir})
 	runs(t, h, numbered(1))
 	runs(t, h, numbered(2))
 }

@@ -26,6 +26,11 @@
 // its limit when it starts, so that it never moves, and given back to the
 // system when it ends.
 //
+// What a binary can do to the compiler, taking hours or all memory or having it
+// panic, it does to a process that has nothing else to do, and that ends at its
+// limits: see [CompileLimits]. Tests, and who trusts their guests, compile where
+// they are.
+//
 // # Concurrency
 //
 // Every method of Host and Module may be called from any goroutine. There is no

@@ -71,8 +71,20 @@ func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 func (h *Host) CompileArchive(ctx context.Context, packed []byte, name string) (*Module, error) {
 	key := h.prepared.key(sha256.Sum256(packed), "archive/"+name)
 	if p := h.prepared.load(key); p != nil {
-		m, err := h.shared(ctx, p.sum, func(ctx context.Context, c *compiled) { h.again(ctx, c, p) })
-		if err == nil || ctx.Err() != nil {
+		m, err := h.shared(ctx, p.sum, func(ctx context.Context, c *compiled) {
+			if h.again(ctx, c, p) {
+				return
+			}
+			var wasm []byte
+			wasm, c.err = archive.Module(bytes.NewReader(packed), name)
+			if c.err == nil && sha256.Sum256(wasm) != p.sum {
+				c.err = errDamaged
+			}
+			if c.err == nil {
+				h.prepareAndCompile(ctx, c, key, wasm)
+			}
+		})
+		if !errors.Is(err, errDamaged) {
 			return m, err
 		}
 	}
