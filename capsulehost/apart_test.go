@@ -104,7 +104,7 @@ func numbered(n int) []byte {
 	return fmt.Appendf(nil, "\x00asm\x01\x00\x00\x00\x01\x04\x01\x60\x00\x00\x03\x02\x01\x00\x07\x07\x01\x03run\x00\x00\x0a\x04\x01\x02\x00\x0b\x00%c\x01n%s", 2+len(text), text)
 }
 
-// bomb is a module of 200 KB that is valid, and that the compiler takes minutes for:
+// bomb is a module of 200 KB that is valid, and that the compiler takes a minute and more for:
 // a function with as many values on its stack as it has loops.
 func bomb() []byte {
 	const n = 20_000
