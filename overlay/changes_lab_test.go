@@ -25,6 +25,8 @@ type lab struct {
 	dir string
 	opt Options
 	fs  *FS
+
+	besides func(step string) // what somebody does beside a commit that is killed
 }
 
 func newLab(t testing.TB) *lab {

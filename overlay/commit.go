@@ -150,7 +150,7 @@ func (fs *FS) Commit(ctx context.Context, opt CommitOptions) (Report, error) {
 	if err := fs.nameIndexed(ctx, false); err != nil {
 		return Report{}, err
 	}
-	c := &commit{fs: fs, ctx: ctx, opt: opt, made: make(map[string]bool), done: make(map[string]bool), links: make(map[at.Ident]*linkGroup), announced: make(map[at.Ident]bool)}
+	c := newCommit(ctx, fs, opt)
 	if err := c.plan(); err != nil {
 		return c.report, err
 	}
@@ -159,6 +159,13 @@ func (fs *FS) Commit(ctx context.Context, opt CommitOptions) (Report, error) {
 	}
 	err := c.run()
 	return c.report, err
+}
+
+func newCommit(ctx context.Context, fs *FS, opt CommitOptions) *commit {
+	return &commit{
+		fs: fs, ctx: ctx, opt: opt, made: make(map[string]bool), done: make(map[string]bool),
+		links: make(map[at.Ident]*linkGroup), announced: make(map[at.Ident]bool),
+	}
 }
 
 // commit is one run of Commit. It is for one goroutine.
@@ -182,6 +189,7 @@ type commit struct {
 
 	renamed uint64 // FS.renamed when the survey was made, or a little less
 
+	frozen  bool   // the gate is, by a step that touches what others record
 	recount bool   // link counts of lower files changed
 	stage   string // directory at the workspace's root for directories between two places; "" without
 	staged  []evacuated

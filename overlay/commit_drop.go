@@ -186,6 +186,9 @@ func (c *commit) dropDir(p *place, o *object) error {
 	if err != nil {
 		return err
 	}
+	if now.redirect != "" {
+		c.fs.renamed.Add(1) // it shows by its place alone
+	}
 	c.step("directory dropped")
 	return c.note(baseRecord{kind: baseClear, path: o.path})
 }
@@ -222,6 +225,9 @@ func keepTimes(dir *at.Dir, fn func(fd int) error) error {
 // stands for what is there afterwards. The gate is frozen, and no lookup of the
 // name sees the moment between.
 func (fs *FS) alter(ctx context.Context, dir, name string, fn func() error) error {
+	if fs.root == nil {
+		return fn() // the overlay is being opened: there is no node yet
+	}
 	p := fs.liveDir(dir)
 	if p == nil {
 		if err := fn(); err != nil {

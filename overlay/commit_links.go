@@ -362,6 +362,10 @@ func (c *commit) losesAll(low *cover, fn func() error) error {
 	}
 	c.recount = true
 	c.step("touched")
+	// Whoever looked at such a file before has recorded it by now.
+	if err := c.settledBase(); err != nil {
+		return err
+	}
 	c.base.index()
 	files := make(map[*fingerprint]bool)
 	for id, a := range several {
@@ -371,6 +375,28 @@ func (c *commit) losesAll(low *cover, fn func() error) error {
 		}
 	}
 	return c.fs.namesLeft(c.base, files, c.follow)
+}
+
+// settledBase reads what is recorded anew, once every change that is under way is
+// over.
+func (c *commit) settledBase() error {
+	if !c.frozen {
+		thaw, err := c.fs.freeze(c.lasting())
+		if err != nil {
+			return err
+		}
+		thaw()
+	}
+	return c.reloadBase()
+}
+
+// reloadBase reads what is recorded anew.
+func (c *commit) reloadBase() error {
+	tree, err := c.fs.log.load()
+	if err == nil {
+		c.base, c.walk.base, c.walk.inodes = tree, tree, nil
+	}
+	return err
 }
 
 // touch calls fn with an O_PATH descriptor of the workspace's file id, which it

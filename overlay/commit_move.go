@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strconv"
@@ -45,31 +46,6 @@ func (c *commit) evacuate() error {
 		c.step("evacuated")
 	}
 	return nil
-}
-
-// evacuated is a directory in the stage directory.
-type evacuated struct {
-	r        *object
-	from, to string
-}
-
-// unstage moves back what a commit that failed left in the stage directory, the
-// last one first, as one may have come out of another. Where that cannot be,
-// because something new is in its place, the next commit moves it on.
-func (c *commit) unstage() error {
-	var errs []error
-	for _, e := range slices.Backward(c.staged) {
-		if e.r.redirect == e.to {
-			if err := c.moveLower(e.r, e.to, e.from); err == errMeanwhile {
-				c.left(e.r.path, err)
-				c.unfinished = true
-			} else if err != nil {
-				errs = append(errs, pathError(e.r.path, err))
-			}
-		}
-	}
-	c.staged = nil
-	return errors.Join(errs...)
 }
 
 // direct tells whether nothing but a deletion, which comes last, happens to the
@@ -178,8 +154,8 @@ func (c *commit) aside(p *place, o *object, was *cover) error {
 // where there is nothing, and has every upper directory that shows it, or
 // something below it, say so. A crash between is put right at the next Open.
 //
-// Back from the stage directory it also goes if r is gone, as long as it does
-// not show by that.
+// Back from the stage directory it also goes if r is gone, which is a deletion:
+// it does not show by that.
 func (c *commit) moveLower(r *object, from, to string) error {
 	thaw, err := c.fs.freeze(c.lasting())
 	if err != nil {
@@ -235,6 +211,11 @@ func (c *commit) moveLower(r *object, from, to string) error {
 	if err := c.note(baseRecord{kind: baseMove, path: from, to: to}); err != nil {
 		return err
 	}
+	for i := range c.staged {
+		if e := &c.staged[i]; within(e.from, from) {
+			e.from = rebase(e.from, from, to)
+		}
+	}
 	c.step("redirected")
 	if !c.opt.NoSync {
 		err = errors.Join(syncAt(fdir), syncAt(tdir))
@@ -263,6 +244,9 @@ func (c *commit) mayMove(r *object, from, to string) error {
 		return nil
 	}
 	hides, err := c.fs.hides(c.survey, to)
+	if err == nil && !hides && !there {
+		hides, err = c.fs.hide(c.lasting(), c.survey, to)
+	}
 	if err == nil && !hides {
 		err = errMeanwhile
 	}
@@ -358,16 +342,9 @@ func (fs *FS) setRedirectOf(l location, id at.Ident, target string) error {
 // have, at a path of it: that shows by the directory that stands for the nearest
 // one above, wherever that is in the view. s is of now.
 func (fs *FS) hides(s *survey, lower string) (bool, error) {
-	p, err := fs.rootPlace()
+	p, lower, err := fs.shownBy(s, lower)
 	if err != nil {
 		return false, err
-	}
-	if r := s.above(lower); r != nil {
-		in, o, err := fs.lookParent(r.path)
-		if err != nil {
-			return false, err
-		}
-		p, lower = in.enter(o), strings.TrimPrefix(lower[len(r.redirect):], "/")
 	}
 	for name := range strings.SplitSeq(lower, "/") {
 		o, err := fs.look(p, name)
@@ -383,6 +360,55 @@ func (fs *FS) hides(s *survey, lower string) (bool, error) {
 		p = p.enter(o)
 	}
 	return p.hidden, nil
+}
+
+// shownBy returns the place that shows what the lower layer has at a path, or
+// something above it, and the rest of the path from there.
+func (fs *FS) shownBy(s *survey, lower string) (*place, string, error) {
+	r := s.above(lower)
+	if r == nil {
+		p, err := fs.rootPlace()
+		return p, lower, err
+	}
+	in, o, err := fs.lookParent(r.path)
+	if err != nil {
+		return nil, "", err
+	}
+	return in.enter(o), strings.TrimPrefix(lower[len(r.redirect):], "/"), nil
+}
+
+// hide has the upper layer hide what the lower one is about to have at a path,
+// where it has nothing, which the view does not show. It is false if that cannot
+// be. Everything is frozen, s is of now, and nothing hides it yet.
+func (fs *FS) hide(ctx context.Context, s *survey, lower string) (bool, error) {
+	if now, err := fs.coverAt(lower); err != nil || now.exists() {
+		return false, err // somebody's, or put there since
+	}
+	p, rest, err := fs.shownBy(s, lower)
+	if err != nil {
+		return false, err
+	}
+	for {
+		name, more, below := strings.Cut(rest, "/")
+		o, err := fs.look(p, name)
+		switch {
+		case err == syscall.ENOENT && !below:
+			err = fs.alter(ctx, p.path, name, func() error {
+				return keepTimes(p.upper, func(fd int) error { return fs.white.make(fs, fd, name) })
+			})
+			return err == nil, err
+		case err == syscall.ENOENT:
+			return false, nil
+		case err != nil || o.low.exists() && !below:
+			return false, err
+		case !below:
+			err = fs.alter(ctx, p.path, name, func() error {
+				return keepTimes(p.upper, func(fd int) error { return fs.ly.setOpaque(fd, name) })
+			})
+			return err == nil, err
+		}
+		p, rest = p.enter(o), more
+	}
 }
 
 // inPlace answers errMeanwhile if the directory p is not where it was when p was
@@ -448,58 +474,4 @@ func syncAt(dir *at.Dir) error {
 		}
 		return err
 	})
-}
-
-// isStage tells whether an entry of the upper layer is the whiteout that hides
-// a stage directory.
-func isStage(p *place, name string) bool {
-	return p.path == "" && strings.HasPrefix(name, tempPrefix)
-}
-
-// makeStage makes the stage directory. It never shows: its whiteout is there
-// first.
-func (c *commit) makeStage() error {
-	c.stage = c.prefix
-	thaw, err := c.fs.freeze(c.ctx)
-	if err != nil {
-		return err
-	}
-	defer thaw()
-	err = keepTimes(c.fs.ly.upper, func(fd int) error { return c.fs.white.make(c.fs, fd, c.stage) })
-	if err != nil {
-		return err
-	}
-	c.step("stage hidden")
-	return location{c.fs.ly.lowers[0].at, c.stage}.use(func(fd int, name string) error { return at.Mkdir(fd, name, 0o700) })
-}
-
-// removeStages removes the stage directories that are empty, and their
-// whiteouts.
-func (fs *FS) removeStages() error {
-	names, err := listDir(fs.ly.upper, nil)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if !strings.HasPrefix(name, tempPrefix) {
-			continue
-		}
-		a, _, err := location{fs.ly.upper, name}.stat()
-		if err != nil || !isWhiteout(&a) {
-			continue // somebody's own file
-		}
-		err = location{fs.ly.lowers[len(fs.ly.lowers)-1].at, name}.use(func(fd int, name string) error {
-			return at.Unlink(fd, name, unix.AT_REMOVEDIR)
-		})
-		switch err {
-		case nil, syscall.ENOENT:
-			err = keepTimes(fs.ly.upper, func(fd int) error { return at.Unlink(fd, name, 0) })
-		case syscall.ENOTEMPTY, syscall.EEXIST, syscall.ENOTDIR:
-			err = nil // it holds what is still to be moved on
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

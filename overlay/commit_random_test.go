@@ -276,6 +276,9 @@ func (l *lab) crashAt(n int, fn func() error) string {
 	dead, done := make(chan string), make(chan error)
 	fs := l.fs
 	fs.opt.step = func(name string) {
+		if l.besides != nil {
+			l.besides(name)
+		}
 		if !strings.HasPrefix(name, "commit.") && !strings.HasPrefix(name, "discard.") {
 			return
 		}

@@ -45,6 +45,9 @@ func (fs *FS) recoverCommit() error {
 			return fmt.Errorf("undoing an interrupted commit: %q: %w", r.path, err)
 		}
 	}
+	if err := fs.strayAtOpen(); err != nil {
+		return fmt.Errorf("finishing an interrupted commit: %w", err)
+	}
 	if err := fs.removeStages(); err != nil {
 		return fmt.Errorf("finishing an interrupted commit: %w", err)
 	}
@@ -101,6 +104,22 @@ func between(old, goal, now *fingerprint) bool {
 	was := now.mode == old.mode || now.mode == goal.mode || now.mode == old.mode&^(unix.S_ISUID|unix.S_ISGID)
 	return was && now.size == old.size && (now.uid == old.uid || now.uid == goal.uid) &&
 		(now.gid == old.gid || now.gid == goal.gid) && (now.mtime == old.mtime || now.mtime == goal.mtime)
+}
+
+// strayAtOpen is removeStrays for what an earlier commit left.
+func (fs *FS) strayAtOpen() error {
+	stages, err := fs.stages()
+	if err != nil || len(stages) == 0 {
+		return err
+	}
+	c := newCommit(context.Background(), fs, CommitOptions{})
+	c.frozen = true // nobody else is there
+	if c.walk, err = fs.newWalk(c.ctx, ChangesOptions{}); err != nil {
+		return err
+	}
+	c.walk.settled = true
+	c.survey, c.base = c.walk.survey, c.walk.base
+	return c.removeStrays()
 }
 
 // removeTemp removes a temporary object from the workspace.
@@ -195,7 +214,11 @@ func (fs *FS) moveBack(r *baseRecord) error {
 	if err != nil {
 		return err
 	}
-	if hides, err := fs.hides(s, r.path); err != nil || !hides {
+	hides, err := fs.hides(s, r.path)
+	if err == nil && !hides && !slices.ContainsFunc(s.redirects, func(o *object) bool { return within(o.redirect, r.to) }) {
+		hides, err = fs.hide(context.Background(), s, r.path)
+	}
+	if err != nil || !hides {
 		return err // it would show where nothing hides it any more
 	}
 	// Should this be cut short, the next Open finds the announcement of this

@@ -46,7 +46,7 @@ func (c *commit) run() error {
 		err = c.pass(func(c *commit, p *place) error { return c.finishIn(p, nil) })
 	}
 	stopped := err != nil && c.stop() != nil && vfs.Errno(err) == syscall.EINTR
-	left := errors.Join(c.unstage(), c.fs.removeStages(), c.recountLinks())
+	left := errors.Join(c.unstage(), c.removeStrays(), c.fs.removeStages(), c.recountLinks())
 	if err = errors.Join(err, left); (err == nil || stopped && left == nil) && !c.unfinished {
 		err = errors.Join(err, c.endRecovery())
 	}
@@ -247,6 +247,8 @@ func (c *commit) makeDir(p *place, o *object) error {
 	if err := c.fs.inPlace(p); err != nil {
 		return err
 	}
+	c.frozen = true
+	defer func() { c.frozen = false }()
 	err = location{p.lowers[0].at, o.name}.use(func(fd int, name string) error {
 		return c.fs.alter(c.ctx, p.path, name, func() error {
 			if !o.low.exists() {
