@@ -159,7 +159,8 @@ func free(dir string) uint64 {
 	return st.Bavail * uint64(st.Bsize)
 }
 
-// spareDir makes a directory outside of the cache, where most room is.
+// spareDir makes a directory outside of the cache, where most room is. Those that a
+// killed process of this user has left are removed.
 func spareDir() (string, error) {
 	places := []string{os.TempDir(), "/dev/shm", "/var/tmp"}
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
@@ -167,18 +168,43 @@ func spareDir() (string, error) {
 	}
 	room := map[string]uint64{}
 	for _, p := range places {
+		removeSpares(p, time.Now())
 		room[p] = free(p)
 	}
 	slices.SortStableFunc(places, func(a, b string) int { return cmp.Compare(room[b], room[a]) })
 	var errs []error
 	for _, p := range places {
-		dir, err := os.MkdirTemp(p, "astridfs-"+scratchPrefix)
+		dir, err := os.MkdirTemp(p, sparePrefix)
 		if err == nil {
 			return dir, nil
 		}
 		errs = append(errs, err)
 	}
 	return "", fmt.Errorf("there is no place to compile in: %w", errors.Join(errs...))
+}
+
+// sparePrefix names what spareDir makes.
+const sparePrefix = "astridfs-" + scratchPrefix
+
+// removeSpares removes what nobody compiles into any more. What cannot be removed
+// stays.
+func removeSpares(place string, now time.Time) {
+	list, err := os.ReadDir(place)
+	if err != nil {
+		return
+	}
+	for _, d := range list {
+		if !d.IsDir() || !strings.HasPrefix(d.Name(), sparePrefix) {
+			continue
+		}
+		info, err := d.Info()
+		if err != nil {
+			continue
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == os.Geteuid() && now.Sub(info.ModTime()) > scratchAge {
+			_ = os.RemoveAll(filepath.Join(place, d.Name()))
+		}
+	}
 }
 
 // publish moves compiled modules from one cache directory to another.

@@ -64,8 +64,8 @@ func compilerProcess(how string, args []string) int {
 	case "compile-looks":
 		fmt.Fprintln(os.Stderr, look(args[0]))
 		return 1
-	case "compile-owner": // SOCKET
-		h, err := capsulehost.New(context.Background(), capsulehost.Options{Compiler: held(args[0])})
+	case "compile-owner": // SOCKET CACHE
+		h, err := capsulehost.New(context.Background(), capsulehost.Options{Compiler: held(args[0]), CacheDir: args[1]})
 		if err != nil {
 			panic(err)
 		}
@@ -576,7 +576,7 @@ func TestCloseCompiling(t *testing.T) {
 // A process that compiles ends with the one that has started it.
 func TestCompilerEndsWithOwner(t *testing.T) {
 	hold := newHolder(t)
-	owner := exec.Command("/proc/self/exe", "compile-owner", hold.path)
+	owner := exec.Command("/proc/self/exe", "compile-owner", hold.path, filepath.Join(t.TempDir(), "cache"))
 	if err := owner.Start(); err != nil {
 		t.Fatal(err)
 	}

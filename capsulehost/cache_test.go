@@ -74,6 +74,29 @@ func TestPrune(t *testing.T) {
 	there("compiling-1/new")
 }
 
+// What a killed process has left outside of a cache is removed, and nothing else.
+func TestRemoveSpares(t *testing.T) {
+	dir := t.TempDir()
+	now := time.Now()
+	for name, age := range map[string]time.Duration{sparePrefix + "1": 2 * time.Hour, sparePrefix + "2": time.Minute, "other": 2 * time.Hour} {
+		path := filepath.Join(dir, name)
+		if err := os.Mkdir(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(path, "file"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, now.Add(-age), now.Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	removeSpares(dir, now)
+	list, err := os.ReadDir(dir)
+	if err != nil || len(list) != 2 || list[0].Name() != sparePrefix+"2" || list[1].Name() != "other" {
+		t.Errorf("%v, %v", list, err)
+	}
+}
+
 // What is not compiled yet is not compiled to load it.
 func TestLoad(t *testing.T) {
 	wasm := []byte("\x00asm\x01\x00\x00\x00\x01\x04\x01\x60\x00\x00\x03\x02\x01\x00\x07\x07\x01\x03run\x00\x00\x0a\x04\x01\x02\x00\x0b")
