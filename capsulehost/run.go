@@ -41,7 +41,9 @@ type RunConfig struct {
 	// Args are the arguments, the program's name first, and Env the
 	// environment, each "NAME=value", as WASI shows them.
 	Args, Env []string
-	// The streams of WASI; they stay the caller's. See wasip1.Config.
+	// The streams of WASI; they stay the caller's. See wasip1.Config. A Write
+	// that blocks is given up when the time is up or ctx ends, and may then still
+	// be under way when Run returns; no other begins.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
@@ -103,6 +105,7 @@ func (h *Host) Run(ctx context.Context, m *Module, cfg RunConfig) (res Result, e
 		ctx, cancel = context.WithDeadlineCause(ctx, began.Add(limits.WallTime), errWallTime)
 		defer cancel()
 	}
+	cfg.Stdout, cfg.Stderr = newOutput(ctx, cfg.Stdout), newOutput(ctx, cfg.Stderr)
 	r, err := h.newRun(m, cfg, limits)
 	if err != nil {
 		return res, err

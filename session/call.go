@@ -14,10 +14,14 @@ type call struct {
 	ctx     context.Context
 	w       *wire.Conn
 	streams [2]*inbox // by wire.Stream
+
+	mu    sync.Mutex
+	room  int           // of the window for output
+	freed chan struct{} // closed, and made anew, when there is more
 }
 
 func newCall(ctx context.Context, w *wire.Conn) *call {
-	c := &call{ctx: ctx, w: w}
+	c := &call{ctx: ctx, w: w, room: wire.OutputWindow, freed: make(chan struct{})}
 	for i := range c.streams {
 		c.streams[i] = &inbox{c: c, stream: wire.Stream(i), arrived: make(chan struct{}, 1)}
 	}
@@ -35,6 +39,12 @@ func (c *call) receive(cancel context.CancelFunc) {
 		if err != nil {
 			return
 		}
+		if k == wire.Wrote {
+			if n, err := wire.ParseWrote(p); err != nil || !c.free(n) {
+				return
+			}
+			continue
+		}
 		if k != wire.Data && k != wire.End {
 			return // Cancel, or nothing that belongs here
 		}
@@ -43,6 +53,60 @@ func (c *call) receive(cancel context.CancelFunc) {
 			return
 		}
 	}
+}
+
+// free gives n of the window back; false if it was not taken.
+func (c *call) free(n int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n > wire.OutputWindow-c.room {
+		return false
+	}
+	c.room += n
+	close(c.freed)
+	c.freed = make(chan struct{})
+	return true
+}
+
+// take takes n of the window, waiting until that much is free or the call ends.
+func (c *call) take(n int) error {
+	for {
+		c.mu.Lock()
+		if c.room >= n {
+			c.room -= n
+			c.mu.Unlock()
+			return nil
+		}
+		freed := c.freed
+		c.mu.Unlock()
+		select {
+		case <-freed:
+		case <-c.ctx.Done():
+			return c.ctx.Err()
+		}
+	}
+}
+
+// outlet sends a capsule's output as frames of a kind, as far as the client has
+// room for it.
+type outlet struct {
+	c *call
+	k wire.Kind
+}
+
+func (o outlet) Write(p []byte) (int, error) {
+	done := 0
+	for done < len(p) {
+		n := min(len(p)-done, wire.MaxOutput)
+		if err := o.c.take(wire.Cost(n)); err != nil {
+			return done, err
+		}
+		if err := o.c.w.Write(o.k, p[done:done+n]); err != nil {
+			return done, err
+		}
+		done += n
+	}
+	return done, nil
 }
 
 // inbox is one stream of the client's: a reader that asks for more when it has

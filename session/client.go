@@ -48,6 +48,7 @@ func (c *client) Close(context.Context) error { return nil }
 // exchange is what a caller does with the frames of an answer.
 type exchange struct {
 	stdout, stderr io.Writer
+	printer        *printer // of a capsule's output, in place of these
 	item           func([]byte) error
 	progress       func([]byte) error
 	streams        [2]func() (io.Reader, error) // by wire.Stream; called at the first Want
@@ -150,10 +151,16 @@ func (x *exchange) run(w *wire.Conn, result any) error {
 			return fault.New(fault.Failed, "try again; the session's log may have the reason", "the session's owner went away: %w", err)
 		}
 		switch k {
-		case wire.Stdout:
-			_, err = x.stdout.Write(p)
-		case wire.Stderr:
-			_, err = x.stderr.Write(p)
+		case wire.Stdout, wire.Stderr:
+			if x.printer != nil {
+				err = x.printer.put(w, k, p)
+				break
+			}
+			out := x.stdout
+			if k == wire.Stderr {
+				out = x.stderr
+			}
+			_, err = out.Write(p)
 		case wire.Item:
 			err = x.item(p)
 		case wire.Progress:
@@ -281,7 +288,8 @@ func (c *client) steps(ctx context.Context, op string, req any, sink StepSink) (
 // Run implements Conn.
 func (c *client) Run(ctx context.Context, req RunRequest, rio RunIO) (RunResult, error) {
 	var r RunResult
-	x := exchange{stdout: rio.Stdout, stderr: rio.Stderr}
+	out := newPrinter(rio.Stdout, rio.Stderr)
+	x := exchange{printer: out}
 	x.streams[wire.Stdin] = func() (io.Reader, error) { return rio.Stdin, nil }
 	var module io.ReadCloser
 	open := unpacked(&req, rio)
@@ -302,6 +310,9 @@ func (c *client) Run(ctx context.Context, req RunRequest, rio RunIO) (RunResult,
 	}
 	err := c.call(ctx, opRun, req, x, &r)
 	compiled()
+	if oerr := out.finish(ctx, r.Outcome == OutcomeTimedOut); oerr != nil {
+		err = oerr
+	}
 	if module != nil {
 		err = errors.Join(err, module.Close())
 	}

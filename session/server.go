@@ -162,6 +162,9 @@ func (s *server) handle(c *net.UnixConn) {
 		cl.receive(cancel)
 	}()
 	result, err := s.inTurn(ctx, cl, req)
+	if r, ok := result.(RunResult); ctx.Err() != nil || ok && r.Outcome == OutcomeTimedOut {
+		c.SetWriteDeadline(time.Now().Add(answerTime)) // whoever does not listen is not waited for
+	}
 	if err != nil {
 		err = w.WriteJSON(wire.Fault, cancelled(ctx, err))
 	} else {
@@ -279,7 +282,7 @@ func dispatch(ctx context.Context, conn Conn, c *call, req request) (any, error)
 			return nil, err
 		}
 		return conn.Run(ctx, a, RunIO{
-			Stdin: c.stream(wire.Stdin), Stdout: c.w.Writer(wire.Stdout), Stderr: c.w.Writer(wire.Stderr),
+			Stdin: c.stream(wire.Stdin), Stdout: outlet{c, wire.Stdout}, Stderr: outlet{c, wire.Stderr},
 			Module: func() (io.ReadCloser, error) { return io.NopCloser(c.stream(wire.Module)), nil },
 			Compiling: func(size int64) func() {
 				// A client that is gone needs none.

@@ -122,6 +122,7 @@ func (e *env) runCapsule(c *cli.Context) error {
 			return e.runJSON(ch, conn, req, rio)
 		}
 		res, err = conn.Run(e.ctx, req, rio)
+		e.hurryAfter(res)
 		return err
 	})
 	if err != nil || e.json {
@@ -361,6 +362,41 @@ func runCode(res session.RunResult) error {
 	return &codeError{code}
 }
 
+// hurryAfter has what is still to be said after a run that was stopped wait no
+// longer than a moment for readers that do not read: the capsule may have
+// been stopped because it waited for one.
+func (e *env) hurryAfter(res session.RunResult) {
+	if e.ctx.Err() != nil || res.Outcome == session.OutcomeTimedOut {
+		until := time.Now().Add(time.Second)
+		e.stdout, e.stderr = hurried{e.stdout, until}, hurried{e.stderr, until}
+	}
+}
+
+// hurried is a writer that nobody waits for after a time. A Write may be under
+// way for ever then.
+type hurried struct {
+	w     io.Writer
+	until time.Time
+}
+
+func (h hurried) Write(p []byte) (int, error) {
+	p = bytes.Clone(p)
+	done := make(chan error, 1)
+	go func() {
+		_, err := h.w.Write(p)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			return 0, err
+		}
+		return len(p), nil
+	case <-time.After(time.Until(h.until)):
+		return 0, os.ErrDeadlineExceeded
+	}
+}
+
 // capture keeps what is written to it up to maxOutput.
 type capture struct {
 	bytes.Buffer
@@ -395,6 +431,7 @@ func (e *env) runJSON(ch *chosen, conn session.Conn, req session.RunRequest, rio
 	var stdout, stderr capture
 	rio.Stdout, rio.Stderr = &stdout, &stderr
 	res, err := conn.Run(e.ctx, req, rio)
+	e.hurryAfter(res)
 	if err != nil {
 		return err
 	}

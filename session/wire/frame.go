@@ -16,6 +16,11 @@
 // asked for it, so that the server can always read on and sees a Cancel, or
 // the end of the connection, at once; either cancels the request. A client that
 // breaks these rules is cut off.
+//
+// What a capsule writes, the server sends only as far as OutputWindow goes: each
+// frame of it takes [Cost] of that, which the client gives back by Wrote when its
+// own reader has it. So a client whose output nobody reads can always read on
+// too, and sees how the run ended.
 package wire
 
 import (
@@ -31,7 +36,7 @@ import (
 
 // Version is the version of the protocol that this program speaks. Both sides
 // must speak the same.
-const Version = 1
+const Version = 2
 
 // MaxPayload is the length of the longest payload, in bytes.
 const MaxPayload = 4 << 20
@@ -53,6 +58,7 @@ const (
 	Progress Kind = 10 // server: JSON
 	Result   Kind = 11 // server: JSON; the last frame
 	Fault    Kind = 12 // server: JSON, a fault.Error; the last frame
+	Wrote    Kind = 13 // client: how much of the window is free again (big-endian, 32 bits)
 )
 
 // HelloMessage opens a conversation.
@@ -182,6 +188,33 @@ func ParseData(payload []byte) (Stream, []byte, error) {
 		return 0, nil, errors.New("malformed data")
 	}
 	return Stream(payload[0]), payload[1:], nil
+}
+
+// OutputWindow is how much of a capsule's output is on its way to a client's
+// reader at most, by Cost. With it, there is room in a socket's buffer.
+const OutputWindow = 2 * (maxChunk + frameCost)
+
+// frameCost is what a frame takes beside its payload: the kernel's own record of
+// it, above all.
+const frameCost = 1 << 10
+
+// Cost is what a frame with n bytes of output takes of the window.
+func Cost(n int) int { return n + frameCost }
+
+// MaxOutput is the most output that one frame holds, in bytes.
+const MaxOutput = maxChunk
+
+// WriteWrote gives n of the window back.
+func (c *Conn) WriteWrote(n int) error {
+	return c.Write(Wrote, binary.BigEndian.AppendUint32(nil, uint32(n)))
+}
+
+// ParseWrote reads a Wrote.
+func ParseWrote(payload []byte) (int, error) {
+	if len(payload) != 4 {
+		return 0, errors.New("malformed wrote")
+	}
+	return int(binary.BigEndian.Uint32(payload)), nil
 }
 
 // Writer returns a writer that sends what is written to it as frames of kind k.
