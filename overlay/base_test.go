@@ -52,6 +52,18 @@ func baseMap(t *testing.T, l *baseLog) map[string]fingerprint {
 	return out
 }
 
+// checkSizes has the log record the files want, by path, with these sizes.
+func (l *baseLog) checkSizes(t *testing.T, want map[string]int64) {
+	t.Helper()
+	got := map[string]int64{}
+	for path, p := range baseMap(t, l) {
+		got[path] = p.size
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 func sizedAttr(n int64) vfs.Attr {
 	return vfs.Attr{Mode: unix.S_IFREG | 0o644, UID: 1, GID: 2, Size: n, Mtime: vfs.Timespec{Sec: -5, Nsec: 6}, Ctime: vfs.Timespec{Sec: 7, Nsec: 8}}
 }
@@ -78,17 +90,7 @@ func TestBaseRecords(t *testing.T) {
 	if err := l.record(0, "elsewhere", sizedAttr(6), at.Ident{Dev: 8, Ino: 9}); err != nil {
 		t.Fatal(err)
 	}
-	check := func(want map[string]int64) {
-		t.Helper()
-		got := map[string]int64{}
-		for path, p := range baseMap(t, l) {
-			got[path] = p.size
-		}
-		if !reflect.DeepEqual(got, want) {
-			t.Errorf("got %v, want %v", got, want)
-		}
-	}
-	check(map[string]int64{odd: 1, "d": 3, "d/e/f": 4, "": 5, "elsewhere": 6})
+	l.checkSizes(t, map[string]int64{odd: 1, "d": 3, "d/e/f": 4, "": 5, "elsewhere": 6})
 	m := baseMap(t, l)
 	a := sizedAttr(1)
 	if want := (fingerprint{mode: a.Mode, uid: 1, gid: 2, size: 1, mtime: a.Mtime, ctime: a.Ctime, ino: 9}); m[odd] != want {
@@ -111,13 +113,13 @@ func TestBaseRecords(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	check(map[string]int64{"n/m" + odd[1:]: 1, "": 5, "elsewhere": 6})
+	l.checkSizes(t, map[string]int64{"n/m" + odd[1:]: 1, "": 5, "elsewhere": 6})
 	b := sizedAttr(99)
 	if err := l.set("elsewhere", &b, at.Ident{Dev: 7, Ino: 1}); err != nil {
 		t.Fatal(err)
 	}
 	l.mustRecord(t, "d/e", 10)
-	check(map[string]int64{"n/m" + odd[1:]: 1, "": 5, "elsewhere": 99, "d/e": 10})
+	l.checkSizes(t, map[string]int64{"n/m" + odd[1:]: 1, "": 5, "elsewhere": 99, "d/e": 10})
 	if err := l.record(0, strings.Repeat("x/", baseMaxPath), sizedAttr(0), at.Ident{}); err != syscall.ENAMETOOLONG {
 		t.Errorf("got %v", err)
 	}
@@ -260,21 +262,11 @@ func TestBaseTouched(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	check := func(want map[string]int64) {
-		t.Helper()
-		got := map[string]int64{}
-		for path, p := range baseMap(t, l) {
-			got[path] = p.size
-		}
-		if !reflect.DeepEqual(got, want) {
-			t.Errorf("got %v, want %v", got, want)
-		}
-	}
 	for path, size := range map[string]int64{"a": 1, "d/b": 1, "d/c": 1, "other": 5} {
 		l.mustRecord(t, path, size)
 	}
 	touched(1, 2)
-	check(map[string]int64{"a": 2, "d/b": 2, "d/c": 2, "other": 5})
+	l.checkSizes(t, map[string]int64{"a": 2, "d/b": 2, "d/c": 2, "other": 5})
 	l.mustRecord(t, "seen before", 1) // and told later
 	l.mustRecord(t, "seen after", 3)  // and told before
 	if err := l.move("d", "e"); err != nil {
@@ -282,7 +274,7 @@ func TestBaseTouched(t *testing.T) {
 	}
 	touched(2, 3)
 	touched(7, 8) // nothing is known of it
-	check(map[string]int64{"a": 3, "e/b": 3, "e/c": 3, "seen before": 3, "seen after": 3, "other": 5})
+	l.checkSizes(t, map[string]int64{"a": 3, "e/b": 3, "e/c": 3, "seen before": 3, "seen after": 3, "other": 5})
 	if err := l.clear("a", false); err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +284,7 @@ func TestBaseTouched(t *testing.T) {
 	}
 	touched(3, 4)
 	want := map[string]int64{"e/b": 6, "e/c": 4, "seen before": 4, "seen after": 4, "other": 5}
-	check(want)
+	l.checkSizes(t, want)
 	tree, err := l.load()
 	if err != nil {
 		t.Fatal(err)
