@@ -188,6 +188,25 @@ func (p *place) enter(o *object) *place {
 	return in
 }
 
+// upperEntries calls fn for the entries of p's upper directory in the order of
+// their names, whiteouts included, until it fails.
+func (fs *FS) upperEntries(p *place, fn func(o *object) error) error {
+	names, err := p.names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		o, err := fs.look(p, name)
+		if err == nil {
+			err = fn(o)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // names returns the entries of the upper directory, sorted.
 func (p *place) names() ([]string, error) {
 	if p.upper == nil {

@@ -242,31 +242,20 @@ func (fs *FS) moveBack(r *baseRecord) error {
 // redirectAll has every upper directory that shows something at or below from,
 // in the workspace, show it below to.
 func (fs *FS) redirectAll(p *place, from, to string) error {
-	names, err := p.names()
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		o, err := fs.look(p, name)
-		if err != nil {
-			return err
-		}
+	return fs.upperEntries(p, func(o *object) (err error) {
 		if !o.attr.IsDir() || o.white {
-			continue
+			return nil
 		}
 		if o.redirect != "" && within(o.redirect, from) {
 			if err := fs.setRedirectOf(o.loc, o.id, rebase(o.redirect, from, to)); err != nil {
 				return err
 			}
-			if o, err = fs.look(p, name); err != nil {
+			if o, err = fs.look(p, o.name); err != nil {
 				return err
 			}
 		}
-		if err := fs.redirectAll(p.enter(o), from, to); err != nil {
-			return err
-		}
-	}
-	return nil
+		return fs.redirectAll(p.enter(o), from, to)
+	})
 }
 
 // endRecovery notes that nothing of this commit is left to finish. After a

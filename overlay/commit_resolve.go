@@ -72,29 +72,19 @@ func (fs *FS) forgetGone(known *baseNode, path string, low *cover) error {
 // from: of a file all but times, of a directory that it is one, or its
 // attributes. s is of now.
 func (fs *FS) acceptPlaced(s *survey, tree *baseTree, p *place) error {
-	names, err := p.names()
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		o, err := fs.look(p, name)
-		if err != nil {
-			return err
-		}
+	return fs.upperEntries(p, func(o *object) error {
 		if o.white {
-			continue
+			return nil
 		}
 		s.settle(o)
 		if err := fs.acceptEntry(tree, o); err != nil && !vanished(err) {
 			return err
 		}
-		if o.attr.IsDir() {
-			if err := fs.acceptPlaced(s, tree, p.enter(o)); err != nil {
-				return err
-			}
+		if !o.attr.IsDir() {
+			return nil
 		}
-	}
-	return nil
+		return fs.acceptPlaced(s, tree, p.enter(o))
+	})
 }
 
 func (fs *FS) acceptEntry(tree *baseTree, o *object) error {
