@@ -3,7 +3,6 @@ package overlay_test
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -45,10 +44,16 @@ type file interface {
 	close() error
 }
 
-// hostDir is a subject by system calls.
+// hostDir is a subject by system calls: a directory, or a magic link to one
+// with a slash and a dot behind it.
 type hostDir string
 
-func (d hostDir) at(p string) string { return filepath.Join(string(d), p) }
+func (d hostDir) at(p string) string {
+	if p == "." {
+		return string(d)
+	}
+	return string(d) + "/" + p
+}
 
 type hostFile int
 

@@ -10,6 +10,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -176,26 +177,42 @@ func seedTree(t *testing.T, r *rand.Rand, dir string, links bool) {
 	}
 }
 
-// kernelMount mounts kernel overlayfs over the layers of opt.
-func kernelMount(t *testing.T, opt overlay.Options, extra string) (dir string, unmount func()) {
+// kernelMount mounts kernel overlayfs over the layers of opt, with more options
+// where extra has some. The mount has no place in the tree of mounts: others who
+// unshare theirs meanwhile would hold a copy of it for a while, and the kernel
+// lets nobody else mount its layers until the last one is gone (EBUSY).
+func kernelMount(t *testing.T, opt overlay.Options, extra ...string) (dir string, unmount func()) {
 	t.Helper()
-	dir = t.TempDir()
-	data := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s,redirect_dir=on,metacopy=off,xino=off%s", strings.Join(opt.Lower, ":"), opt.Upper, opt.Work, extra)
-	if err := unix.Mount("overlay", dir, "overlay", 0, data); err != nil {
-		t.Fatalf("mount -t overlay -o %s: %v", data, err)
+	fsfd, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		t.Fatalf("fsopen: %v", err)
 	}
-	done := false
-	unmount = func() {
-		if !done {
-			done = true
-			if err := unix.Unmount(dir, 0); err != nil {
-				t.Errorf("unmount: %v", err)
-				unix.Unmount(dir, unix.MNT_DETACH)
-			}
+	defer unix.Close(fsfd)
+	options := []string{"upperdir=" + opt.Upper, "workdir=" + opt.Work, "redirect_dir=on", "metacopy=off", "xino=off"}
+	for _, lower := range opt.Lower {
+		options = append(options, "lowerdir+="+lower)
+	}
+	options = append(options, extra...)
+	for _, o := range options {
+		key, value, _ := strings.Cut(o, "=")
+		if err := unix.FsconfigSetString(fsfd, key, value); err != nil {
+			t.Fatalf("kernel overlay, option %s: %v", o, err)
 		}
 	}
+	if err := unix.FsconfigCreate(fsfd); err != nil {
+		t.Fatalf("kernel overlay with %s: %v", strings.Join(options, ","), err)
+	}
+	fd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		t.Fatalf("fsmount: %v", err)
+	}
+	unmount = sync.OnceFunc(func() {
+		if err := unix.Close(fd); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	})
 	t.Cleanup(unmount)
-	return dir, unmount
+	return fmt.Sprintf("/proc/self/fd/%d/.", fd), unmount
 }
 
 // differentialOps is how many operations a run of the differential test makes;
@@ -266,7 +283,7 @@ func differential(t *testing.T, seed uint64, count int, mine, theirs overlay.Opt
 	if os.Getenv("ASTRIDFS_DIFFERENTIAL_SEED") != "" {
 		every = 1
 	}
-	dir, unmount := kernelMount(t, theirs, ",index=on")
+	dir, unmount := kernelMount(t, theirs, "index=on")
 	fs, err := overlay.Open(bg, mine)
 	if err != nil {
 		t.Fatal(err)
@@ -318,7 +335,7 @@ func differential(t *testing.T, seed uint64, count int, mine, theirs overlay.Opt
 	// other place than the copy can hold its link count. That would make the
 	// removal of a tree full of links a copy of it; the overlay has another
 	// place, and the kernel shows the lower inode's own count.
-	kdir, unmount := kernelMount(t, mine, ",index=on")
+	kdir, unmount := kernelMount(t, mine, "index=on")
 	check("the kernel shows something else over the overlay's layers", dump(t, hostDir(kdir), "nolinks"), wantNoLinks)
 	unmount()
 	check("the overlay shows something else over the kernel's layers", dump(t, view{open(t, theirs)}), want)
@@ -333,7 +350,7 @@ func TestNested(t *testing.T) {
 	for _, dir := range []string{below.Lower[0], theirs.Lower[0]} {
 		seedTree(t, rand.New(rand.NewPCG(3, 3)), dir, false)
 	}
-	mnt, _ := kernelMount(t, below, "")
+	mnt, _ := kernelMount(t, below)
 	s := hostDir(mnt) // something of each of its layers
 	for _, d := range []hostDir{s, hostDir(theirs.Lower[0])} {
 		for _, p := range []string{"new", "new/sub"} {

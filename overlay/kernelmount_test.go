@@ -38,7 +38,7 @@ func TestListingsAfterKernelMount(t *testing.T) {
 		inos[p] = b.stat(p).Ino
 	}
 	b.ok(b.FS.(*overlay.FS).Close())
-	dir, unmount := kernelMount(t, b.opt, ",index=on")
+	dir, unmount := kernelMount(t, b.opt, "index=on")
 	dump(t, hostDir(dir))
 	unmount()
 	b.FS = open(t, b.opt)

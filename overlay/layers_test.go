@@ -37,7 +37,7 @@ func TestXattrWhiteouts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	dir, unmount := kernelMount(t, opt, "")
+	dir, unmount := kernelMount(t, opt)
 	kernel := dump(t, hostDir(dir))
 	unmount()
 	b := &bed{T: t, view: view{open(t, opt)}, opt: opt}
@@ -197,7 +197,7 @@ func TestRedirectBelowOpaque(t *testing.T) {
 	}
 	ours := dump(t, b.view)
 	b.ok(b.FS.(*overlay.FS).Close())
-	dir, unmount := kernelMount(t, b.opt, "")
+	dir, unmount := kernelMount(t, b.opt)
 	kernel := dump(t, hostDir(dir))
 	unmount()
 	if d := differences(ours, kernel); d != "" {

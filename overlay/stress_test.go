@@ -192,7 +192,7 @@ func stress(t *testing.T, length time.Duration, lowers, idle int, front func(*ov
 		t.Fatal(err)
 	}
 	if os.Geteuid() == 0 {
-		dir, unmount := kernelMount(t, opt, ",index=on")
+		dir, unmount := kernelMount(t, opt, "index=on")
 		kernel := dump(t, hostDir(dir), "nolinks")
 		unmount()
 		if d := differences(dump(t, view{open(t, opt)}, "nolinks"), kernel); d != "" {
