@@ -167,6 +167,9 @@ type StepResult struct {
 	Conflicts []Change `json:"conflicts,omitempty"` // what a commit refused
 	Also      []Note   `json:"also,omitempty"`      // done though it was not asked for
 	Left      []Note   `json:"left,omitempty"`      // asked for and not done
+
+	// Commit is the name of the git commit that was made, of mode worktree.
+	Commit string `json:"commit,omitempty"`
 }
 
 // Note is a path and what is to be said of it.

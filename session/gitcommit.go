@@ -36,7 +36,7 @@ func (t *gitTree) commit(ctx context.Context, req CommitRequest, s *sieve, sink 
 		}
 	}
 	if !req.DryRun {
-		if err := t.record(ctx, req.Message, &l); err != nil {
+		if r.Commit, err = t.record(ctx, req.Message, &l); err != nil {
 			return r, err
 		}
 	}
@@ -65,56 +65,57 @@ const DefaultMessage = "Changes of an astridfs session"
 
 // record commits the listed changes exactly as they were looked at: nothing is
 // read from the worktree again, and no path but theirs is in the commit,
-// whatever else is staged.
-func (t *gitTree) record(ctx context.Context, message string, l *gitLook) error {
+// whatever else is staged. It answers the commit's name, once there is one also
+// with an error.
+func (t *gitTree) record(ctx context.Context, message string, l *gitLook) (string, error) {
 	for _, doing := range []string{"MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD"} {
 		if _, err := os.Stat(filepath.Join(t.git.dir, doing)); !errors.Is(err, os.ErrNotExist) {
-			return fault.New(fault.Failed, "end it there first, with git", "something was begun with git in %s and not ended: %s", t.git.tree, doing)
+			return "", fault.New(fault.Failed, "end it there first, with git", "something was begun with git in %s and not ended: %s", t.git.tree, doing)
 		}
 	}
 	if err := t.keep(ctx, l); err != nil {
-		return err
+		return "", err
 	}
 	g := l.user
 	g.env = t.identity(ctx, &g)
 	g, end, err := t.headIndex(ctx, g, l.list)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer end()
 	tree, err := g.output(ctx, "write-tree")
 	if err != nil {
-		return err
+		return "", err
 	}
 	parent, err := g.output(ctx, "rev-parse", "--verify", "HEAD^{commit}")
 	if err != nil {
-		return err
+		return "", err
 	}
 	if message = strings.TrimSpace(message); message == "" {
 		message = DefaultMessage
 	}
 	commit, err := g.feed(ctx, []byte(message+"\n"), "commit-tree", "-p", word(parent), "-F", "-", word(tree))
 	if err != nil {
-		return err
+		return "", err
 	}
 	subject, _, _ := strings.Cut(message, "\n")
 	if _, err := g.output(ctx, "update-ref", "-m", "commit: "+subject, "HEAD", word(commit), word(parent)); err != nil {
-		return err
+		return "", err
 	}
 	// The user's own index is to have it too.
 	if _, err := l.user.feed(ctx, indexInfo(l.list), "update-index", "-z", "--index-info"); err != nil {
-		return err
+		return word(commit), err
 	}
 	release, err := t.guard.hold(ctx)
 	if err != nil {
-		return err
+		return word(commit), err
 	}
 	defer release()
 	_, err = l.user.output(ctx, "update-index", "-q", "--refresh")
 	if exitCode(err) == 1 {
 		err = nil // something has changed again already
 	}
-	return err
+	return word(commit), err
 }
 
 // word returns a line's text.

@@ -60,7 +60,7 @@ func grantsOf(req *RunRequest, m *manifest.Manifest) (*gate.Grants, error) {
 	read, write := patterns(req, m)
 	g, err := gate.Parse(read, write)
 	if err != nil {
-		return nil, fault.New(fault.Usage, `a grant is "*", or a path that begins with workspace://, cwd://, home:// or tmp://`, "%w", err)
+		return nil, fault.New(fault.Usage, `grant a path and all below it, as in --fs-read cwd://src`, "%w", err)
 	}
 	return g, nil
 }

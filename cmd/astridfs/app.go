@@ -84,9 +84,16 @@ func (e *env) report(err error) int {
 	return codeOf(f.Kind)
 }
 
-// oneLine makes s fit for a line of a terminal, whatever names are in it.
+// oneLine makes s fit for a line of a terminal, whatever names are in it. Errors
+// that were joined stand behind each other; what several say is said once.
 func oneLine(s string) string {
-	s = strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")
+	var parts []string
+	for part := range strings.SplitSeq(strings.TrimSpace(s), "\n") {
+		if !slices.Contains(parts, part) {
+			parts = append(parts, part)
+		}
+	}
+	s = strings.Join(parts, "; ")
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
 			return '?'
@@ -115,7 +122,7 @@ found. With --json every command prints one document with "version": 1.`,
 		Writer:                    e.stdout,
 		ErrWriter:                 e.stderr,
 		Reader:                    e.stdin,
-		Flags:                     append([]cli.Flag{&cli.BoolFlag{Name: "version", Usage: "print the version"}}, commonFlags()...),
+		Flags:                     append([]cli.Flag{&cli.BoolFlag{Name: "version", Usage: "print the version"}, cli.HelpFlag}, commonFlags()...),
 		ExitErrHandler:            func(*cli.Context, error) {},
 		OnUsageError:              usageError,
 		Before:                    e.configure,
@@ -159,7 +166,11 @@ func prepare(e *env, parent string, cmd *cli.Command) {
 			if c.Args().Present() {
 				return noCommand(parent+" "+cmd.Name, cmd.Subcommands, c.Args().First())
 			}
-			return fault.New(fault.Usage, "see: astridfs help "+cmd.Name, "%s what?", cmd.Name)
+			var names []string
+			for _, sub := range cmd.Subcommands {
+				names = append(names, sub.Name)
+			}
+			return fault.New(fault.Usage, "see: astridfs help "+cmd.Name, "%s needs a command: %s", cmd.Name, strings.Join(names, ", "))
 		}
 		return
 	}
@@ -273,19 +284,18 @@ func (e *env) configure(c *cli.Context) error {
 	e.quiet = e.quiet || c.Bool("quiet")
 	e.json = e.json || c.Bool("json")
 	if v, ok := setting(c, "log-level"); ok {
-		level, err := logrus.ParseLevel(v)
+		level, err := logrus.ParseLevel(v) // which knows some more names
 		if err != nil {
-			return fault.New(fault.Usage, "use error, warn, info or debug", "--log-level %q", v)
+			return oneOf("log-level", v, "error", "warn", "info", "debug")
 		}
 		e.log.SetLevel(level)
 	}
 	if v, ok := setting(c, "log-format"); ok {
-		switch v {
-		case "text":
-		case "json":
+		if err := oneOf("log-format", v, "text", "json"); err != nil {
+			return err
+		}
+		if v == "json" {
 			e.log.SetFormatter(&logrus.JSONFormatter{})
-		default:
-			return fault.New(fault.Usage, "use text or json", "--log-format %q", v)
 		}
 	}
 	return nil

@@ -100,6 +100,25 @@ func leadingFlags(command string, flags []cli.Flag, args []string) (int, error) 
 	return n, nil
 }
 
+// oneOf refuses an option's value that is none of those it takes.
+func oneOf[T ~string](option string, given T, known ...T) error {
+	if slices.Contains(known, given) {
+		return nil
+	}
+	names := make([]string, len(known))
+	for i, k := range known {
+		names[i] = string(k)
+	}
+	next := "use " + names[len(names)-1]
+	if len(names) > 1 {
+		next = "use " + strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
+	}
+	if like := closest(string(given), names); like != "" {
+		next = "did you mean " + like + "? " + next
+	}
+	return fault.New(fault.Usage, next, "option --%s cannot be %q", option, given)
+}
+
 func flagOf(flags []cli.Flag, name string) cli.Flag {
 	for _, f := range flags {
 		if slices.Contains(f.Names(), name) {
@@ -116,6 +135,9 @@ func seeHelp(command string) string {
 // noOption says that a command has no such option.
 func noOption(command string, flags []cli.Flag, arg string) error {
 	next := seeHelp(command)
+	if !strings.Contains(command, " ") {
+		next = "options of a command stand behind its name; " + next
+	}
 	given, _, _ := strings.Cut(arg, "=")
 	var names []string
 	for _, f := range flags {

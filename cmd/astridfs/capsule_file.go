@@ -49,9 +49,9 @@ func (e *env) unpack(c *cli.Context, module *os.File, req *session.RunRequest, r
 	topic := c.String("event")
 	switch {
 	case req.Action != "":
-		return fault.New(fault.Usage, "give one of them", "--event and --action")
+		return fault.New(fault.Usage, "give one of them", "both --event and --action are given")
 	case m == nil:
-		return fault.New(fault.Usage, "give --capsule Capsule.toml, or a .capsule", "--event without a manifest")
+		return fault.New(fault.Usage, "give --capsule Capsule.toml, or a .capsule", "an event needs a manifest, which says what handles it")
 	}
 	in, ok := m.Handler(topic)
 	if !ok {
@@ -107,7 +107,7 @@ func messages(l []string) ([]session.Message, error) {
 	for _, m := range l {
 		topic, payload, ok := strings.Cut(m, "=")
 		if !ok || !astridhost.ValidTopic(topic, false) || !json.Valid([]byte(payload)) {
-			return nil, fault.New(fault.Usage, `give TOPIC=JSON, as in user.v1.prompt={"text":"hello"}`, "--message %q", m)
+			return nil, fault.New(fault.Usage, `give TOPIC=JSON, as in user.v1.prompt={"text":"hello"}`, "option --message: %q is no message", m)
 		}
 		out = append(out, session.Message{Topic: topic, Payload: payload})
 	}

@@ -2,14 +2,15 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"crypto/ed25519"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,8 +88,8 @@ func auditKeyFlag() cli.Flag {
 // takeAudit reads those flags.
 func (e *env) takeAudit(c *cli.Context) error {
 	if e.audit = c.String("audit"); c.IsSet("audit") {
-		if _, err := auditfs.ParseLevel(e.audit); err != nil {
-			return fault.New(fault.Usage, "use off, mutations, opens or full", "--audit %q", e.audit)
+		if err := oneOf("audit", e.audit, auditfs.Off.String(), auditfs.Mutations.String(), auditfs.Opens.String(), auditfs.Full.String()); err != nil {
+			return err
 		}
 	}
 	if c.IsSet("audit-key") {
@@ -127,7 +128,7 @@ type auditOf struct {
 func (e *env) chooseLog(c *cli.Context) (*auditOf, error) {
 	if dir := c.String("dir"); dir != "" {
 		if c.NArg() > 0 || c.String("session") != "" {
-			return nil, fault.New(fault.Usage, "give one of them", "--dir and a session")
+			return nil, fault.New(fault.Usage, "give one of them", "both --dir and a session are given")
 		}
 		return &auditOf{dir: dir, name: "audit log " + dir}, nil
 	}
@@ -177,6 +178,11 @@ func (a *auditOf) fault(err error) error {
 // filterOf makes the filter of the flags.
 func (e *env) filterOf(c *cli.Context, a *auditOf) (auditlog.Filter, error) {
 	f := auditlog.Filter{Actor: c.String("actor"), Outcome: auditlog.Outcome(c.String("outcome"))}
+	if f.Outcome != "" {
+		if err := oneOf("outcome", f.Outcome, auditlog.Allowed, auditlog.Denied, auditlog.Failed); err != nil {
+			return f, err
+		}
+	}
 	for _, op := range c.StringSlice("op") {
 		f.Ops = append(f.Ops, strings.Split(op, ",")...)
 	}
@@ -219,7 +225,7 @@ func pointInTime(c *cli.Context, flag string, now time.Time) (time.Time, error) 
 			return t, nil
 		}
 	}
-	return time.Time{}, fault.New(fault.Usage, "give 2h, 2006-01-02, \"2006-01-02 15:04:05\" or 2006-01-02T15:04:05Z", "--%s %q", flag, s)
+	return time.Time{}, fault.New(fault.Usage, "give 2h, 2006-01-02, \"2006-01-02 15:04:05\" or 2006-01-02T15:04:05Z", "option --%s: %q is no time", flag, s)
 }
 
 func (e *env) auditShow(c *cli.Context) error {
@@ -240,14 +246,42 @@ func (e *env) auditShow(c *cli.Context) error {
 		err = auditlog.Read(e.ctx, a.dir, f, func(r auditlog.Record) error { return doc.item(r) })
 		return errors.Join(doc.end(a.fault(err)), out.Flush())
 	}
-	return e.paged(true, func(w io.Writer) error {
+	found := false
+	err = e.paged(true, func(w io.Writer) error {
 		out := bufio.NewWriter(w)
 		err := auditlog.Read(e.ctx, a.dir, f, func(r auditlog.Record) error {
+			found = true
 			_, err := fmt.Fprintln(out, e.recordLine(&r))
 			return err
 		})
 		return errors.Join(a.fault(err), out.Flush())
 	})
+	if err == nil && !found {
+		e.noSuchOp(a, &f)
+	}
+	return err
+}
+
+// noSuchOp says, where a filter found nothing, which of the operations that it
+// names the log does not have at all: one may be mistyped.
+func (e *env) noSuchOp(a *auditOf, f *auditlog.Filter) {
+	if len(f.Ops) == 0 || e.quiet {
+		return
+	}
+	ops := map[string]bool{}
+	err := auditlog.Read(e.ctx, a.dir, auditlog.Filter{}, func(r auditlog.Record) error {
+		ops[r.Op] = true
+		return nil
+	})
+	if err != nil {
+		return // it has been read just now
+	}
+	known := strings.Join(slices.Sorted(maps.Keys(ops)), ", ")
+	for _, op := range f.Ops {
+		if !ops[op] {
+			e.note("%s: no record is of the operation %q; there are: %s", a.name, op, known)
+		}
+	}
 }
 
 // recordLine returns a record as it is printed.
@@ -302,7 +336,7 @@ func (e *env) auditTail(c *cli.Context) error {
 	}
 	n := c.Int("lines")
 	if n < 0 {
-		return fault.New(fault.Usage, "give 0 or more", "--lines %d", n)
+		return fault.New(fault.Usage, "give 0 or more", "option --lines cannot be %d", n)
 	}
 	last, seen, err := auditlog.Tail(e.ctx, a.dir, f, n)
 	if err != nil {
@@ -326,17 +360,22 @@ func (e *env) auditTail(c *cli.Context) error {
 		}
 	}
 	if !c.Bool("follow") {
+		if len(last) == 0 && n > 0 && !e.json {
+			e.noSuchOp(a, &f)
+		}
 		return nil
 	}
 	return a.fault(auditlog.Follow(e.ctx, a.dir, f, seen, print))
 }
 
 func (e *env) auditExport(c *cli.Context) error {
-	write := map[string]func(context.Context, string, auditlog.Filter, io.Writer) error{
-		"jsonl": auditlog.WriteJSONL, "otel": auditlog.WriteOTel,
-	}[c.String("format")]
-	if write == nil {
-		return fault.New(fault.Usage, "use jsonl or otel", "--format %q", c.String("format"))
+	format := c.String("format")
+	if err := oneOf("format", format, "jsonl", "otel"); err != nil {
+		return err
+	}
+	write := auditlog.WriteJSONL
+	if format == "otel" {
+		write = auditlog.WriteOTel
 	}
 	a, err := e.chooseLog(c)
 	if err != nil {
@@ -356,7 +395,7 @@ func (a *auditOf) publicKey(given string) (ed25519.PublicKey, error) {
 	if given != "" {
 		key, err := hex.DecodeString(strings.TrimSpace(given))
 		if err != nil || len(key) != ed25519.PublicKeySize {
-			return nil, fault.New(fault.Usage, "give the 64 hexadecimal digits that verify prints", "--public-key %q", given)
+			return nil, fault.New(fault.Usage, "give the 64 hexadecimal digits that verify prints", "option --public-key: %q is no key", given)
 		}
 		return key, nil
 	}

@@ -60,20 +60,24 @@ func (e *env) commit(ch *chosen, conn session.Conn, req session.CommitRequest) e
 	if req.DryRun {
 		done = "would be committed"
 	}
-	return e.steps(ch, done, []member{{"dry_run", req.DryRun}}, func(sink session.StepSink) (session.StepResult, error) {
+	return e.steps(ch, "commit", done, []member{{"dry_run", req.DryRun}}, func(sink session.StepSink) (session.StepResult, error) {
 		return conn.Commit(e.ctx, req, sink)
 	})
 }
 
-// steps runs a commit or a discard and tells what it did.
-func (e *env) steps(ch *chosen, done string, head []member, do func(session.StepSink) (session.StepResult, error)) error {
+// steps runs a commit or a discard, which verb says, and tells what was done.
+func (e *env) steps(ch *chosen, verb, done string, head []member, do func(session.StepSink) (session.StepResult, error)) error {
 	if e.json {
 		doc, err := newDocument(e.stdout, "changes", append([]member{brief(ch)}, head...)...)
 		if err != nil {
 			return err
 		}
 		r, err := do(session.StepSink{Step: func(s session.Step) error { return doc.item(s) }})
-		return doc.end(err, member{"count", r.Steps}, member{"conflicts", notNil(r.Conflicts)}, member{"also", notNil(r.Also)}, member{"left", notNil(r.Left)})
+		tail := []member{{"count", r.Steps}, {"conflicts", notNil(r.Conflicts)}, {"also", notNil(r.Also)}, {"left", notNil(r.Left)}}
+		if r.Commit != "" {
+			tail = append(tail, member{"commit", r.Commit})
+		}
+		return doc.end(err, tail...)
 	}
 	progress, end := e.progressBar(done)
 	r, err := do(session.StepSink{Progress: progress, Step: func(s session.Step) error {
@@ -98,6 +102,10 @@ func (e *env) steps(ch *chosen, done string, head []member, do func(session.Step
 		fmt.Fprintf(e.stderr, "left %s: %s\n", diff.Quote(string(n.Path)), oneLine(n.Reason))
 	}
 	switch {
+	case err == nil && r.Steps+len(r.Left) == 0:
+		e.note("session %s: nothing to %s", ch.disk.File.Name, verb)
+	case err == nil && r.Commit != "":
+		e.note("session %s: %s %s, in git commit %.12s", ch.disk.File.Name, plural(r.Steps, "change"), done, r.Commit)
 	case err == nil:
 		e.note("session %s: %s %s", ch.disk.File.Name, plural(r.Steps, "change"), done)
 	case r.Steps > 0 && !fault.Is(err, fault.Cancelled):
@@ -198,10 +206,12 @@ func (e *env) ask(in *bufio.Reader, question string) (string, error) {
 	select {
 	case l := <-got:
 		if l.err != nil && l.text == "" {
+			fmt.Fprintln(e.stderr)
 			return "", fault.New(fault.Cancelled, "answer on a terminal, or name what is meant", "no answer: standard input has ended")
 		}
 		return strings.ToLower(strings.TrimSpace(l.text)), nil
 	case <-e.ctx.Done():
+		fmt.Fprintln(e.stderr) // the question stands there
 		return "", fault.New(fault.Cancelled, "", "interrupted")
 	}
 }

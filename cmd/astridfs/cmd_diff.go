@@ -31,19 +31,20 @@ owners, times, special files) is in status.
 		Flags: []cli.Flag{
 			sessionFlag(),
 			&cli.BoolFlag{Name: "stat", Usage: "count lines for each file"},
+			&cli.BoolFlag{Name: "name-only", Usage: "print names alone"},
 			&cli.BoolFlag{Name: "name-status", Usage: "print letters and names, separated by tabs"},
 			&cli.BoolFlag{Name: "patch", Aliases: []string{"p"}, Usage: "print the patch, never in colour"},
 			jsonFlag(),
 		},
 		Action: func(c *cli.Context) error {
 			forms := 0
-			for _, f := range []string{"stat", "name-status", "patch", "json"} {
+			for _, f := range []string{"stat", "name-only", "name-status", "patch", "json"} {
 				if c.Bool(f) {
 					forms++
 				}
 			}
 			if forms > 1 {
-				return fault.New(fault.Usage, "", "give one of --stat, --name-status, --patch and --json")
+				return fault.New(fault.Usage, "", "give one of --stat, --name-only, --name-status, --patch and --json")
 			}
 			ch, paths, err := e.chooseWithPaths(c)
 			if err != nil {
@@ -56,6 +57,11 @@ owners, times, special files) is in status.
 					return e.diffJSON(ch, conn, req)
 				case c.Bool("stat"):
 					return e.diffStat(conn, req)
+				case c.Bool("name-only"):
+					return conn.Status(e.ctx, session.StatusRequest{Paths: paths}, func(ch session.Change) error {
+						_, err := fmt.Fprintln(e.stdout, diff.Quote(string(ch.Path)))
+						return err
+					})
 				case c.Bool("name-status"):
 					return conn.Status(e.ctx, session.StatusRequest{Paths: paths}, func(ch session.Change) error {
 						return diff.NameStatus(e.stdout, ch.Status[0], string(ch.From), string(ch.Path))

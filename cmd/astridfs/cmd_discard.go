@@ -30,13 +30,10 @@ state shows again. It asks first unless told --yes.
 			if err != nil {
 				return err
 			}
-			if !c.Bool("yes") && !isTerminal(e.stdin) {
-				return fault.New(fault.Usage, "repeat it with --yes if you are sure", "discard asks first, and there is no terminal to ask on")
-			}
 			req := session.DiscardRequest{Paths: paths}
 			return e.with(ch, "discard", func(conn session.Conn) error {
 				if !c.Bool("yes") {
-					if sure, err := e.sure(conn, req); err != nil || !sure {
+					if sure, err := e.sure(ch, conn, req); err != nil || !sure {
 						return err
 					}
 				}
@@ -46,27 +43,34 @@ state shows again. It asks first unless told --yes.
 	}
 }
 
-// sure shows what would be lost and asks.
-func (e *env) sure(conn session.Conn, req session.DiscardRequest) (bool, error) {
+// sure shows what would be lost and asks. Where nothing would be, and nobody reads
+// documents, that is all there is to say.
+func (e *env) sure(ch *chosen, conn session.Conn, req session.DiscardRequest) (bool, error) {
+	terminal := isTerminal(e.stdin)
 	var n counts
 	err := conn.Status(e.ctx, session.StatusRequest{Paths: req.Paths, Hidden: true}, func(c session.Change) error {
 		n.add(&c)
+		if !terminal {
+			return nil
+		}
 		_, err := fmt.Fprintln(e.stderr, e.line(&c))
 		return err
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return false, err
-	}
-	if n.total() == 0 {
-		e.note("no changes")
+	case n.total() == 0 && !e.json:
+		e.note("session %s: nothing to discard", ch.disk.File.Name)
 		return false, nil
+	case !terminal:
+		return false, fault.New(fault.Usage, "repeat it with --yes if you are sure", "discard asks first, and there is no terminal to ask on")
 	}
 	answer, err := e.ask(bufio.NewReader(e.stdin), fmt.Sprintf("Throw %s away (%s)? [y/N] ", plural(n.total(), "change"), n.String()))
 	return answer == "y" || answer == "yes", err
 }
 
 func (e *env) discard(ch *chosen, conn session.Conn, req session.DiscardRequest) error {
-	return e.steps(ch, "thrown away", nil, func(sink session.StepSink) (session.StepResult, error) {
+	return e.steps(ch, "discard", "thrown away", nil, func(sink session.StepSink) (session.StepResult, error) {
 		return conn.Discard(e.ctx, req, sink)
 	})
 }

@@ -87,15 +87,13 @@ func denyFlag() cli.Flag {
 const defaultPrincipal = "default"
 
 func (o *mountOptions) check() error {
-	switch o.mode {
-	case "", store.Overlay, store.Worktree, store.Host:
-	default:
-		return fault.New(fault.Usage, "use overlay, worktree or host", "--mode %q", o.mode)
+	if o.mode != "" {
+		if err := oneOf("mode", o.mode, store.Overlay, store.Worktree, store.Host); err != nil {
+			return err
+		}
 	}
-	switch o.view {
-	case session.ViewWorkspace, session.ViewHome, session.ViewTmp, session.ViewAll:
-	default:
-		return fault.New(fault.Usage, "use workspace, home, tmp or all", "--view %q", o.view)
+	if err := oneOf("view", o.view, session.ViewWorkspace, session.ViewHome, session.ViewTmp, session.ViewAll); err != nil {
+		return err
 	}
 	if o.session != "" {
 		if err := store.CheckName(o.session); err != nil {

@@ -142,12 +142,17 @@ func (e *env) runRequest(c *cli.Context) (session.RunRequest, session.RunIO, err
 	if !e.quiet && isTerminal(e.stderr) {
 		rio.Compiling = spinner{w: e.stderr, what: "compiling " + oneLine(filepath.Base(c.Args().First())), wait: compileWait}.start
 	}
+	if req.Entry != "" {
+		if err := oneOf("entry", req.Entry, "run", "install", "upgrade"); err != nil {
+			return req, rio, err
+		}
+	}
 	if err := store.CheckPrincipal(req.Principal); err != nil {
 		return req, rio, err
 	}
 	for _, kv := range req.Env {
 		if i := strings.IndexByte(kv, '='); i <= 0 {
-			return req, rio, fault.New(fault.Usage, "give NAME=VALUE", "--env %q", kv)
+			return req, rio, fault.New(fault.Usage, "give NAME=VALUE", "option --env: %q names no value", kv)
 		}
 	}
 	var err error
@@ -155,7 +160,7 @@ func (e *env) runRequest(c *cli.Context) (session.RunRequest, session.RunIO, err
 		return req, rio, err
 	}
 	if req.Timeout < 0 || c.IsSet("timeout") && req.Timeout == 0 {
-		return req, rio, fault.New(fault.Usage, "give a time above zero", "--timeout %s", req.Timeout)
+		return req, rio, fault.New(fault.Usage, "give a time above zero", "option --timeout cannot be %s", req.Timeout)
 	}
 	if req.Limits.Memory, err = size(c, "memory"); err != nil {
 		return req, rio, err
@@ -164,7 +169,7 @@ func (e *env) runRequest(c *cli.Context) (session.RunRequest, session.RunIO, err
 		return req, rio, err
 	}
 	if req.Limits.Files = c.Uint64("max-files"); c.IsSet("max-files") && req.Limits.Files == 0 {
-		return req, rio, fault.New(fault.Usage, "give a number above zero, or no --fs-write", "--max-files 0")
+		return req, rio, fault.New(fault.Usage, "give a number above zero, or no --fs-write", "option --max-files cannot be 0")
 	}
 	if path := c.String("capsule"); path != "" {
 		if req.Manifest, err = readBounded(e.ctx, path, maxManifest); err != nil {
@@ -174,7 +179,7 @@ func (e *env) runRequest(c *cli.Context) (session.RunRequest, session.RunIO, err
 	}
 	if c.IsSet("payload") {
 		if req.Action == "" && !c.IsSet("event") {
-			return req, rio, fault.New(fault.Usage, "give --action or --event too", "--payload without an action")
+			return req, rio, fault.New(fault.Usage, "give --action or --event too", "a payload needs an action")
 		}
 		if req.Payload, err = e.payload(c.String("payload")); err != nil {
 			return req, rio, err
@@ -240,7 +245,7 @@ func size(c *cli.Context, flag string) (uint64, error) {
 		err = errors.New("it is zero")
 	}
 	if err != nil {
-		return 0, fault.New(fault.Usage, "give a number with B, KiB, MiB or GiB, 256MiB say", "--%s %q: %w", flag, c.String(flag), err)
+		return 0, fault.New(fault.Usage, "give a number with B, KiB, MiB or GiB, 256MiB say", "option --%s: %w", flag, err)
 	}
 	return n, nil
 }

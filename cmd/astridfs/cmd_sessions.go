@@ -164,7 +164,7 @@ func (e *env) showSession(ch *chosen) error {
 	row := func(name string, value any) { fmt.Fprintf(tw, "%s\t%s\n", name, oneLine(fmt.Sprint(value))) }
 	row("name", info.Name)
 	row("id", info.ID)
-	row("workspace", info.Workspace)
+	row("workspace", fault.Arg(string(info.Workspace)))
 	row("mode", info.Mode)
 	row("audit", info.Audit)
 	if info.Branch != "" {
@@ -174,9 +174,9 @@ func (e *env) showSession(ch *chosen) error {
 		row("deny", rule)
 	}
 	row("made", info.Created.Local().Format("2006-01-02 15:04:05"))
-	row("directory", info.Dir)
+	row("directory", fault.Arg(string(info.Dir)))
 	if info.Mountpoint != "" {
-		row("mounted at", info.Mountpoint)
+		row("mounted at", fault.Arg(string(info.Mountpoint)))
 	}
 	if info.PID != 0 {
 		row("in use by", ch.disk.Holder())

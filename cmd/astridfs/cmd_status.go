@@ -12,37 +12,40 @@ func statusCommand(e *env) *cli.Command {
 	return &cli.Command{
 		Name:      "status",
 		Usage:     "list what differs from the workspace",
-		ArgsUsage: "[S]",
-		Description: `A added, M modified, D deleted, R renamed, T type changed. What the host changed
+		ArgsUsage: "[S] [PATH…]",
+		Description: `A added, M modified, D deleted, R renamed, T type changed. In parentheses stands
+what differs of a file or directory whose contents do not. What the host changed
 meanwhile in its own copy is marked as a conflict.
 
    astridfs status
+   astridfs status src
    astridfs status project-1a2b3c4d --json`,
 		Flags: []cli.Flag{sessionFlag(), jsonFlag()},
 		Action: func(c *cli.Context) error {
-			ch, err := e.choose(c, false)
+			ch, paths, err := e.chooseWithPaths(c)
 			if err != nil {
 				return err
 			}
-			return e.with(ch, "status", func(conn session.Conn) error { return e.status(ch, conn) })
+			req := session.StatusRequest{Paths: paths}
+			return e.with(ch, "status", func(conn session.Conn) error { return e.status(ch, conn, req) })
 		},
 	}
 }
 
-func (e *env) status(ch *chosen, conn session.Conn) error {
+func (e *env) status(ch *chosen, conn session.Conn, req session.StatusRequest) error {
 	var n counts
 	if e.json {
 		doc, err := newDocument(e.stdout, "changes", brief(ch))
 		if err != nil {
 			return err
 		}
-		err = conn.Status(e.ctx, session.StatusRequest{}, func(c session.Change) error {
+		err = conn.Status(e.ctx, req, func(c session.Change) error {
 			n.add(&c)
 			return doc.item(c)
 		})
 		return doc.end(err, member{"counts", n})
 	}
-	err := conn.Status(e.ctx, session.StatusRequest{}, func(c session.Change) error {
+	err := conn.Status(e.ctx, req, func(c session.Change) error {
 		n.add(&c)
 		_, err := fmt.Fprintln(e.stdout, e.line(&c))
 		return err

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/astridfs/astridfs/overlay/diff"
@@ -232,6 +234,9 @@ func (e *env) line(c *session.Change) string {
 	}
 	colour := map[string]string{"A": green, "M": yellow, "D": red, "R": cyan, "T": cyan}[c.Status]
 	s := e.paint(colour, c.Status) + " " + name
+	if c.Status == "M" && len(c.Changed) > 0 && !slices.Contains(c.Changed, "content") {
+		s += "  (" + strings.Join(c.Changed, ", ") + ")"
+	}
 	if c.Conflict != "" {
 		s += "  " + e.paint(bold+red, "conflict: "+c.Conflict)
 	}

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Kind is why something failed. Each has one exit code.
@@ -97,40 +99,46 @@ var nexts = map[syscall.Errno]string{
 	syscall.ESTALE:       "repeat the command; what it names was replaced meanwhile",
 }
 
-// Arg returns a path as it is typed in a shell, on one line: bare where nothing
-// in it is special, and quoted otherwise.
+// Arg returns a path as it is typed in a shell, on one line and in UTF-8: bare
+// where nothing in it is special, and quoted otherwise.
 func Arg(path string) string {
 	plain := path != ""
-	control := false
+	control := !utf8.ValidString(path) || strings.ContainsFunc(path, unseen)
 	for i := range len(path) {
 		c := path[i]
-		control = control || c < ' ' || c == 0x7f
 		plain = plain && (c >= 0x80 || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("/._-+,:@%=", c) >= 0)
 	}
 	switch {
-	case plain:
+	case plain && !control:
 		return path
 	case !control:
 		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 	}
 	var b strings.Builder
 	b.WriteString("$'")
-	for i := range len(path) {
-		switch c := path[i]; {
-		case c == '\'' || c == '\\':
+	for len(path) > 0 {
+		r, n := utf8.DecodeRuneInString(path)
+		switch {
+		case r == '\'' || r == '\\':
 			b.WriteByte('\\')
-			b.WriteByte(c)
-		case c == '\n':
+			b.WriteRune(r)
+		case r == '\n':
 			b.WriteString(`\n`)
-		case c < ' ' || c == 0x7f:
-			fmt.Fprintf(&b, `\x%02x`, c)
+		case r == utf8.RuneError && n == 1, unseen(r):
+			for i := range n {
+				fmt.Fprintf(&b, `\x%02x`, path[i])
+			}
 		default:
-			b.WriteByte(c)
+			b.WriteRune(r)
 		}
+		path = path[n:]
 	}
 	b.WriteByte('\'')
 	return b.String()
 }
+
+// unseen tells whether a terminal shows nothing of r, and may do something.
+func unseen(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
 
 // Of returns the fault that err is or wraps, with the whole text of err. An
 // error that is none becomes one of kind Failed; nil stays nil.

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
+	"unicode/utf8"
 )
 
 // TestKinds: an errno tells of permissions, and what to do where nobody did.
@@ -41,16 +43,14 @@ func TestArg(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{"/a/b.txt", "", "a b", "it's", "$HOME", "a\nb", "\x1b[2J'\\x", "ünï", "\xff", "~", "*", "a\\b"} {
+	for _, path := range []string{"/a/b.txt", "", "a b", "it's", "$HOME", "a\nb", "\x1b[2J'\\x", "ünï", "\xff", "~", "*", "a\\b", "\xffab'c", "a\u0085b", "a\u202eb"} {
 		quoted := Arg(path)
 		out, err := exec.Command(bash, "-c", "printf %s "+quoted).Output()
 		if err != nil || string(out) != path {
 			t.Errorf("%q as %s is read as %q, %v", path, quoted, out, err)
 		}
-		for _, c := range []byte(quoted) {
-			if c < ' ' || c == 0x7f {
-				t.Errorf("%q holds a control character", quoted)
-			}
+		if !utf8.ValidString(quoted) || strings.ContainsFunc(quoted, unseen) {
+			t.Errorf("%q holds what a terminal does not show", quoted)
 		}
 	}
 	if got := Arg("/home/u/x-1.2_y"); got != "/home/u/x-1.2_y" {
