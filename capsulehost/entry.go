@@ -2,7 +2,6 @@ package capsulehost
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/astridfs/astridfs/capsulehost/wasmbin"
 )
@@ -56,8 +55,7 @@ func (m *Module) entry(cfg RunConfig) (Entry, error) {
 			e = EntryRun
 		}
 		if _, ok := info.export(string(e)); !ok && info.paths[e] == nil {
-			return e, &EntryError{Entry: string(e), Reason: fmt.Sprintf(
-				"the capsule does not export it; of what can be called it exports %s", orNothing(info.Entries))}
+			return e, info.lacks(string(e))
 		}
 	}
 	if info.Kind == Component {
@@ -87,7 +85,7 @@ func (m *Module) checkComponent(e Entry, cfg RunConfig) error {
 	if info.paths[e] == nil {
 		x, ok := info.export(string(e))
 		if !ok {
-			return &EntryError{Entry: string(e), Reason: "the component does not export it"}
+			return info.lacks(string(e))
 		}
 		return &EntryError{Entry: string(e), Reason: fmt.Sprintf("its type is %s and should be %s", x.Type, e.shape())}
 	}
@@ -97,12 +95,7 @@ func (m *Module) checkComponent(e Entry, cfg RunConfig) error {
 	return nil
 }
 
-func orNothing(l []string) string {
-	if len(l) == 0 {
-		return "nothing"
-	}
-	return strings.Join(l, ", ")
-}
+func (i *Info) lacks(name string) error { return &EntryError{Entry: name, Entries: i.Entries} }
 
 func (i *Info) export(name string) (Export, bool) {
 	for _, e := range i.Exports {
@@ -118,7 +111,7 @@ func (i *Info) export(name string) (Export, bool) {
 func (i *Info) check(name, types string) error {
 	e, ok := i.export(name)
 	if !ok {
-		return &EntryError{Entry: name, Reason: "the capsule does not export it"}
+		return i.lacks(name)
 	}
 	if e.Type != types {
 		return &EntryError{Entry: name, Reason: fmt.Sprintf("its type is %s and should be %s", e.Type, types)}

@@ -36,15 +36,19 @@ func (e *ImportError) Error() string {
 
 // EntryError says that a capsule lacks what it was to be called by.
 type EntryError struct {
-	Entry  string // the export that was asked for; empty if none was
-	Reason string
+	Entry   string   // the export that was asked for
+	Reason  string   // why it cannot be called; empty where it is not there
+	Entries []string // what the capsule has that can be called
 }
 
 func (e *EntryError) Error() string {
-	if e.Entry == "" {
-		return e.Reason
+	if e.Reason != "" {
+		return fmt.Sprintf("%s: %s", e.Entry, e.Reason)
 	}
-	return fmt.Sprintf("%s: %s", e.Entry, e.Reason)
+	if len(e.Entries) == 0 {
+		return fmt.Sprintf("it does not export %s, nor anything else that can be called", e.Entry)
+	}
+	return fmt.Sprintf("it does not export %s; what can be called is %s", e.Entry, strings.Join(e.Entries, ", "))
 }
 
 // TrapKind says why a guest was ended.

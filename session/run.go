@@ -189,9 +189,12 @@ func notRunnable(name string, err error) error {
 	case errors.As(err, &format):
 		next = "give a WebAssembly core module or component (.wasm)"
 	case errors.As(err, &imports):
-		next = "see what it needs with: astridfs inspect " + name
+		next = "see what it needs with: astridfs inspect " + fault.Arg(name)
 	case errors.As(err, &entry):
-		next = "see what it exports with: astridfs inspect " + name
+		next = "see what it exports with: astridfs inspect " + fault.Arg(name)
+		if entry.Entry == string(capsulehost.EntryRun) && slices.Contains(entry.Entries, string(capsulehost.EntryHook)) {
+			next = "say what it is to do, with --action A or --event TOPIC; see: astridfs inspect " + fault.Arg(name)
+		}
 	case errors.As(err, &limit): // that no option lifts
 	default:
 		return err

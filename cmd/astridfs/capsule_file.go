@@ -55,7 +55,11 @@ func (e *env) unpack(c *cli.Context, module *os.File, req *session.RunRequest, r
 	}
 	in, ok := m.Handler(topic)
 	if !ok {
-		return fault.New(fault.Failed, "see its [subscribe] table, or name the action itself with --action", "%s: nothing handles the event %q", req.ManifestName, topic)
+		var events []string
+		for _, in := range m.Interceptors {
+			events = append(events, in.Event)
+		}
+		return fault.New(fault.Failed, "name one of these, or the action itself with --action", "%s: nothing handles the event %q; what is handled is %s", req.ManifestName, topic, orNone(events))
 	}
 	req.Action = in.Action
 	return nil

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -48,8 +49,9 @@ func (e *env) inspect(path string) error {
 	if err != nil {
 		return fault.New(fault.NotRunnable, "", "capsule: %w", err)
 	}
+	var asks *asked
 	if archive.Is(wasm) {
-		if wasm, err = binaryOf(path, wasm); err != nil {
+		if wasm, asks, err = unpacked(path, wasm); err != nil {
 			return err
 		}
 	}
@@ -58,7 +60,11 @@ func (e *env) inspect(path string) error {
 		return err
 	}
 	if e.json {
-		return e.printJSON(member{"capsule", info})
+		doc := []member{{"capsule", info}}
+		if asks != nil {
+			doc = append(doc, member{"manifest", asks})
+		}
+		return e.printJSON(doc...)
 	}
 	tw := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 	row := func(name string, value any) { fmt.Fprintf(tw, "%s\t%s\n", name, oneLine(fmt.Sprint(value))) }
@@ -67,6 +73,9 @@ func (e *env) inspect(path string) error {
 		name = filepath.Base(path)
 	}
 	row("name", name)
+	if asks != nil {
+		row("package", strings.TrimSpace(asks.Name+" "+asks.Version))
+	}
 	row("kind", info.Kind)
 	row("size", fmt.Sprintf("%d bytes", info.Size))
 	row("sha256", info.SHA256)
@@ -82,6 +91,7 @@ func (e *env) inspect(path string) error {
 	}
 	row("can be called", orNone(info.Entries))
 	row("would use", orNone(info.Capabilities))
+	asks.rows(row)
 	for _, i := range info.Interfaces {
 		provided := "provided"
 		switch {
@@ -108,15 +118,74 @@ func (e *env) inspect(path string) error {
 	return tw.Flush()
 }
 
-// binaryOf returns the binary of an archive that would be run.
-func binaryOf(name string, packed []byte) ([]byte, error) {
+// asked is what a manifest says of the component that would be run.
+type asked struct {
+	Name    string   `json:"name"`
+	Version string   `json:"version,omitempty"`
+	FSRead  []string `json:"fs_read"`
+	FSWrite []string `json:"fs_write"`
+
+	Events    []askedEvent `json:"events,omitempty"`
+	Publish   []string     `json:"publish,omitempty"`
+	Subscribe []string     `json:"subscribe,omitempty"`
+
+	Limits askedLimits `json:"limits"`
+}
+
+type askedEvent struct {
+	Event    string `json:"event"`
+	Action   string `json:"action"`
+	Priority int64  `json:"priority"`
+}
+
+// askedLimits are zero where the manifest says nothing.
+type askedLimits struct {
+	WriteBytes uint64        `json:"write_bytes,omitempty"`
+	Files      uint64        `json:"files,omitempty"`
+	Memory     uint64        `json:"memory_bytes,omitempty"`
+	Time       time.Duration `json:"time_ns,omitempty"`
+}
+
+// rows prints what a manifest asks for; nothing of one that is not there.
+func (a *asked) rows(row func(name string, value any)) {
+	if a == nil {
+		return
+	}
+	row("asks to read", orNone(a.FSRead))
+	row("asks to write", orNone(a.FSWrite))
+	for _, in := range a.Events {
+		row("handles", in.Event+" by "+in.Action)
+	}
+	if len(a.Publish) > 0 {
+		row("publishes", strings.Join(a.Publish, ", "))
+	}
+	var limits []string
+	for _, l := range []struct {
+		n    uint64
+		text string
+	}{{a.Limits.WriteBytes, "%d bytes written"}, {a.Limits.Files, "%d files"}, {a.Limits.Memory, "%d bytes of memory"}} {
+		if l.n > 0 {
+			limits = append(limits, fmt.Sprintf(l.text, l.n))
+		}
+	}
+	if a.Limits.Time > 0 {
+		limits = append(limits, a.Limits.Time.String())
+	}
+	if len(limits) > 0 {
+		row("content with", strings.Join(limits, ", "))
+	}
+}
+
+// unpacked returns the binary of an archive that would be run, and what the
+// manifest asks for it.
+func unpacked(name string, packed []byte) ([]byte, *asked, error) {
 	text, err := archive.Manifest(bytes.NewReader(packed))
 	if err != nil {
-		return nil, badArchive(name, err)
+		return nil, nil, badArchive(name, err)
 	}
 	m, err := manifest.Parse(name+"/"+archive.ManifestName, text, nil)
 	if err != nil {
-		return nil, fault.New(fault.Failed, "correct the manifest", "%w", err)
+		return nil, nil, fault.New(fault.Failed, "correct the manifest", "%w", err)
 	}
 	file := ""
 	if main := m.Main(); main != nil {
@@ -124,9 +193,17 @@ func binaryOf(name string, packed []byte) ([]byte, error) {
 	}
 	wasm, err := archive.Module(bytes.NewReader(packed), file)
 	if err != nil {
-		return nil, badArchive(name, err)
+		return nil, nil, badArchive(name, err)
 	}
-	return wasm, nil
+	c := m.For(filepath.Base(file))
+	a := &asked{
+		Name: m.Name, Version: m.Version, FSRead: notNil(c.Read), FSWrite: notNil(c.Write),
+		Publish: m.Publish, Subscribe: m.Subscribe, Limits: askedLimits(m.Limits),
+	}
+	for _, in := range m.Interceptors {
+		a.Events = append(a.Events, askedEvent(in))
+	}
+	return wasm, a, nil
 }
 
 func orNone(l []string) string {
