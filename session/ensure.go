@@ -125,7 +125,8 @@ type RemoveOptions struct {
 	// of the audit log first.
 	KeepAudit string
 
-	// Force removes also a worktree whose changes cannot all be committed.
+	// Force removes also a worktree whose changes cannot all be committed, and
+	// what others saved while a capsule wrote the same file.
 	Force bool
 
 	// Unused takes back a session that was only just made: nothing is saved of
@@ -145,6 +146,11 @@ func Remove(ctx context.Context, st *store.Store, disk *store.Session, opt Remov
 	}
 	if err != nil {
 		return err
+	}
+	if !opt.Force {
+		if err := checkKept(disk); err != nil {
+			return errors.Join(err, lock.Unlock())
+		}
 	}
 	if opt.KeepAudit != "" {
 		if err := keepAudit(ctx, disk, opt.KeepAudit); err != nil {

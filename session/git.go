@@ -55,12 +55,12 @@ func stampFile(path string) (fileStamp, error) {
 	return fileStamp{st.Ino, st.Size, st.Mtim, st.Ctim}, nil
 }
 
-func openWorktree(ctx context.Context, disk *store.Session) (_ tree, err error) {
+func openWorktree(ctx context.Context, disk *store.Session, kept func(hostfs.Kept)) (_ tree, err error) {
 	if disk.File.GitDir == "" {
 		return nil, fault.New(fault.Failed, "remove the session and make it again",
 			"the worktree of session %s was not made to its end", disk.File.Name)
 	}
-	host, err := hostfs.Open(disk.Tree(), hostfs.Options{Stage: disk.Stage("workspace")})
+	host, err := hostfs.Open(disk.Tree(), hostfs.Options{Stage: disk.Stage("workspace"), Kept: kept})
 	if err != nil {
 		return nil, fault.New(fault.Failed, "remove the session and make it again", "the worktree of session %s: %w", disk.File.Name, err)
 	}

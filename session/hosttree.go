@@ -15,8 +15,8 @@ type hostTree struct {
 	ws *hostfs.FS
 }
 
-func openHost(disk *store.Session) (tree, error) {
-	ws, err := hostfs.Open(string(disk.File.Workspace), hostfs.Options{Stage: disk.Stage("workspace")})
+func openHost(disk *store.Session, kept func(hostfs.Kept)) (tree, error) {
+	ws, err := hostfs.Open(string(disk.File.Workspace), hostfs.Options{Stage: disk.Stage("workspace"), Kept: kept})
 	if err != nil {
 		return nil, err
 	}

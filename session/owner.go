@@ -91,7 +91,7 @@ func Own(ctx context.Context, st *store.Store, disk *store.Session, opt Options)
 	if o.audit, err = openAudit(ctx, disk, &opt); err != nil {
 		return nil, err
 	}
-	if o.tree, err = openTree(ctx, disk); err != nil {
+	if o.tree, err = openTree(ctx, disk, tellKept(disk, opt.Log)); err != nil {
 		return nil, err
 	}
 	report := func(err error) { opt.Log.WithError(err).Warn("deny rules") }
@@ -108,8 +108,9 @@ func Own(ctx context.Context, st *store.Store, disk *store.Session, opt Options)
 	return o, nil
 }
 
-// openTree opens the workspace of a session, which must still be there.
-func openTree(ctx context.Context, disk *store.Session) (tree, error) {
+// openTree opens the workspace of a session, which must still be there. kept is
+// as in hostfs.Options.
+func openTree(ctx context.Context, disk *store.Session, kept func(hostfs.Kept)) (tree, error) {
 	dir, err := realDir("workspace", string(disk.File.Workspace),
 		"bring it back, or remove the session with: astridfs sessions remove "+disk.File.Name)
 	if err != nil {
@@ -126,9 +127,9 @@ func openTree(ctx context.Context, disk *store.Session) (tree, error) {
 	case store.Overlay:
 		return openOverlay(ctx, disk)
 	case store.Worktree:
-		return openWorktree(ctx, disk)
+		return openWorktree(ctx, disk, kept)
 	case store.Host:
-		return openHost(disk)
+		return openHost(disk, kept)
 	}
 	return nil, fault.New(fault.Failed, "", "session %s has an unknown mode %q", disk.File.Name, disk.File.Mode)
 }
@@ -192,11 +193,12 @@ func (o *Owner) principal(name string) (*principal, error) {
 	if err != nil {
 		return nil, err
 	}
-	home, err := hostfs.Open(homeDir, hostfs.Options{Stage: o.disk.Stage("home-" + name)})
+	kept := tellKept(o.disk, o.opt.Log)
+	home, err := hostfs.Open(homeDir, hostfs.Options{Stage: o.disk.Stage("home-" + name), Kept: kept})
 	if err != nil {
 		return nil, fmt.Errorf("home of %s: %w", name, err)
 	}
-	tmp, err := hostfs.Open(tmpDir, hostfs.Options{Stage: o.disk.Stage("tmp-" + name)})
+	tmp, err := hostfs.Open(tmpDir, hostfs.Options{Stage: o.disk.Stage("tmp-" + name), Kept: kept})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("tmp of %s: %w", name, err), home.Close())
 	}

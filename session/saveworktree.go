@@ -50,7 +50,7 @@ func saveWorktree(ctx context.Context, disk *store.Session, opt RemoveOptions) e
 
 // commitAll commits every change of a session in mode worktree.
 func commitAll(ctx context.Context, disk *store.Session) (r StepResult, err error) {
-	t, err := openWorktree(ctx, disk)
+	t, err := openWorktree(ctx, disk, nil) // what others saved was looked for before
 	if err != nil {
 		return r, err
 	}

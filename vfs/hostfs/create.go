@@ -62,7 +62,13 @@ func (fs *FS) create(ctx context.Context, p *node, name string, flags int, mode 
 		at.Unlink(s.fd, name, 0) // what could not be finished should not stay
 		return vfs.Entry{}, nil, err
 	}
-	return vfs.Entry{Node: n.id, Attr: f.attr, Volatile: true}, fs.newHandle(n, fd, flags), nil
+	h, err := fs.newHandle(n, fd, flags)
+	if err != nil { // which the lock of p's names rules out
+		unix.Close(fd)
+		fs.unref(n, 1)
+		return vfs.Entry{}, nil, err
+	}
+	return vfs.Entry{Node: n.id, Attr: f.attr, Volatile: true}, h, nil
 }
 
 // Tmpfile implements vfs.FS.

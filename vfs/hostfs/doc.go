@@ -44,6 +44,12 @@
 // filesystem, it leaves alone (EOPNOTSUPP), so that those names, and whoever has
 // it open, see what is written.
 //
+// Another process may put a file of its own there at the same moment. It is found
+// in the old one's place once the names are exchanged, and gets its name back.
+// Which file is the old one and which the new is written down beforehand, and
+// nothing else is ever removed, neither at once nor by an Open after a kill: it is
+// kept, and [Options.Kept] told of it.
+//
 // # Lock order
 //
 //	directory.names   of two directories: the lower node id first

@@ -28,9 +28,13 @@ type Options struct {
 	// the place of others, and Open removes what was left half done. Empty:
 	// Replace answers EOPNOTSUPP.
 	Stage string
+	// Kept is told of each file of somebody else's that a replacement left
+	// without its name, at once and by every later Open. It may be nil.
+	Kept func(Kept)
 
 	step  func(string) // told of the points where a crash is tested
 	apart bool         // a test's: Stage is taken to be on another mount
+	plain bool         // a test's: names are taken not to be exchangeable
 }
 
 // FS is a directory of the host. See the package comment.
@@ -80,15 +84,15 @@ func Open(path string, opt Options) (*FS, error) {
 		unix.Close(fd)
 		return nil, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
+	fs.homeBorn = fs.bornApart(id.Dev, fd)
+	fs.homeDev = id.Dev
 	if opt.Stage != "" {
-		if fs.stage, err = openStage(opt.Stage, fd); err != nil {
+		if err := fs.openStage(path, fd, &opt); err != nil {
 			dir.Drop()
 			return nil, err
 		}
-		fs.stage.step, fs.stage.apart = opt.step, opt.apart
 	}
 	fs.root = fs.table.addRoot(id, &a, dir)
-	fs.homeDev, fs.homeBorn = id.Dev, fs.bornApart(id.Dev, fd)
 	return fs, nil
 }
 

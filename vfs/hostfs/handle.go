@@ -33,13 +33,18 @@ var (
 
 // newHandle makes a handle of n from a descriptor, which becomes its own. The
 // caller has a reference to n.
-func (fs *FS) newHandle(n *node, fd, flags int) *handle {
-	h := &handle{fs: fs, n: n, held: newHeld(fd), flags: flags}
+//
+// Errnos: ESTALE (another file takes n's place).
+func (fs *FS) newHandle(n *node, fd, flags int) (*handle, error) {
 	n.shard.mu.Lock()
+	defer n.shard.mu.Unlock()
+	if n.closed {
+		return nil, syscall.ESTALE
+	}
+	h := &handle{fs: fs, n: n, held: newHeld(fd), flags: flags}
 	n.holds++
 	n.open = append(n.open, h.held)
-	n.shard.mu.Unlock()
-	return h
+	return h, nil
 }
 
 func (h *handle) readable() bool { return h.flags&unix.O_ACCMODE != unix.O_WRONLY }

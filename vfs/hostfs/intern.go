@@ -58,6 +58,7 @@ func (fs *FS) intern(parent *node, name string, f *found) (*node, error) {
 	s.wakeLocked(n)
 	n.refs++
 	drop := n.addAliasLocked(alias{parent, name})
+	n.closed = false // it has a name that nothing takes
 	pin := fs.unpinLocked(n)
 	if fresh && n.typ == unix.S_IFDIR {
 		n.dir = &directory{at: parent.dir.at.Child(name, f.ident)}

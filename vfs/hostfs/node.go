@@ -35,6 +35,7 @@ type node struct {
 	named   uint64  // names that were added, ever
 	pin     *held   // the file itself, if it has no name
 	open    []*held // files of its handles
+	closed  bool    // another file takes its place: it is not opened any more
 	last    *vfs.Attr
 	dead    bool // taken out of the table
 

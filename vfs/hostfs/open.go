@@ -47,16 +47,21 @@ func (fs *FS) Open(ctx context.Context, id vfs.NodeID, flags int) (vfs.Handle, e
 	// By way of a descriptor known to be of this very file, so that nothing
 	// else is opened, let alone truncated.
 	fd, err := at.Reopen(s.fd, flags)
-	if err == nil && flags&unix.O_TRUNC != 0 {
-		if err = fs.clearSetID(ctx, n, fd); err != nil {
-			unix.Close(fd)
-		}
-	}
 	s.leave()
 	if err != nil {
 		return nil, err
 	}
-	h := fs.newHandle(n, fd, flags)
+	if flags&unix.O_TRUNC != 0 {
+		err = fs.clearSetID(ctx, n, fd)
+	}
+	var h *handle
+	if err == nil {
+		h, err = fs.newHandle(n, fd, flags)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
 	if flags&unix.O_TRUNC != 0 {
 		fs.NodeChanged(ctx, id, true)
 	}

@@ -2,15 +2,7 @@ package hostfs
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"errors"
-	"fmt"
-	"io"
-	"os"
-	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -19,125 +11,7 @@ import (
 	"github.com/astridfs/astridfs/vfs/at"
 )
 
-// stage is the directory that Options.Stage names. A file that is to replace
-// another has a name here, "file-N", between having none and having the other's;
-// or, where this is on another mount than the other, it has one beside that, and
-// "note-N" says where: the directory's path from the root, NUL, the name, NUL.
-type stage struct {
-	fd     int
-	prefix string // of names beside other files, different for each Open
-	last   atomic.Uint64
-	step   func(string) // told of the points where a crash is tested; may be nil
-	apart  bool         // a test's: as if it were on another mount
-}
-
-const (
-	notePrefix, filePrefix = "note-", "file-"
-
-	// tempPrefix begins the names that a replacing file has beside the replaced.
-	tempPrefix = ".astridfs-"
-
-	noteMax  = 1 << 20  // bytes
-	xattrMax = 64 << 10 // bytes, of a value and of all names
-)
-
-// openStage opens the stage of a filesystem with that root, and removes what an
-// earlier user of it left there and in the root.
-func openStage(path string, root int) (*stage, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, err
-	}
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: path, Err: err}
-	}
-	var random [8]byte
-	rand.Read(random[:]) // never fails
-	s := &stage{fd: fd, prefix: tempPrefix + hex.EncodeToString(random[:]) + "."}
-	if err := s.clear(root); err != nil {
-		unix.Close(fd)
-		return nil, &os.PathError{Op: "clear", Path: path, Err: err}
-	}
-	return s, nil
-}
-
-func (s *stage) close() error { return unix.Close(s.fd) }
-
-// clear empties the stage, and removes what is named there below root.
-func (s *stage) clear(root int) error {
-	var names []string
-	err := at.ReadDir(s.fd, 0, func(e vfs.DirEntry) bool {
-		if e.Type == unix.S_IFREG {
-			names = append(names, e.Name)
-		}
-		return true
-	})
-	for _, name := range names {
-		if err == nil {
-			err = s.clearOne(root, name)
-		}
-	}
-	return err
-}
-
-func (s *stage) clearOne(root int, name string) error {
-	if strings.HasPrefix(name, notePrefix) {
-		dir, temp, err := s.readNote(name)
-		if err == nil && strings.HasPrefix(temp, tempPrefix) {
-			err = removeTemp(root, dir, temp)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return at.Unlink(s.fd, name, 0)
-}
-
-// readNote returns what a note says; nothing if it was cut short, which was
-// before there was a file.
-func (s *stage) readNote(name string) (dir, temp string, err error) {
-	fd, err := at.Open(s.fd, name, unix.O_RDONLY, 0)
-	if err != nil {
-		return "", "", err
-	}
-	f := os.NewFile(uintptr(fd), name)
-	defer f.Close()
-	note, err := io.ReadAll(io.LimitReader(f, noteMax))
-	if err != nil {
-		return "", "", err
-	}
-	fields := strings.Split(string(note), "\x00")
-	if len(fields) != 3 {
-		return "", "", nil
-	}
-	return fields[0], fields[1], nil
-}
-
-func removeTemp(root int, dir, name string) error {
-	if dir == "" {
-		dir = "."
-	}
-	fd, err := at.OpenBeneath(root, dir, unix.O_PATH|unix.O_DIRECTORY, 0)
-	if err == nil {
-		err = at.Unlink(fd, name, 0)
-		unix.Close(fd)
-	}
-	if notThere(err) {
-		err = nil
-	}
-	return err
-}
-
-func (fs *FS) step(name string) {
-	if fs.stage.step != nil {
-		fs.stage.step(name)
-	}
-}
-
-// passing tells whether a name is that of a replacing file.
-func (fs *FS) passing(name string) bool {
-	return fs.stage != nil && strings.HasPrefix(name, fs.stage.prefix)
-}
+const xattrMax = 64 << 10 // bytes, of a value and of all names
 
 // Replace implements vfs.FS. See the package comment.
 func (fs *FS) Replace(ctx context.Context, id vfs.NodeID, tmp vfs.Handle) error {
@@ -187,7 +61,7 @@ func (fs *FS) replaceAt(ctx context.Context, a alias, n *node, h *handle) error 
 }
 
 // replace puts the file of h in the place of n, which is name in p.
-func (fs *FS) replace(ctx context.Context, p *node, name string, n *node, h *handle) error {
+func (fs *FS) replace(ctx context.Context, p *node, name string, n *node, h *handle) (err error) {
 	p.dir.names.Lock()
 	defer p.dir.names.Unlock()
 	s, err := fs.enter(p)
@@ -203,14 +77,19 @@ func (fs *FS) replace(ctx context.Context, p *node, name string, n *node, h *han
 	if !n.matches(t.ident, &t.attr) {
 		return syscall.ESTALE
 	}
-	if t.attr.Nlink != 1 || n.used() {
+	if t.attr.Nlink != 1 || !n.close() {
 		return syscall.EOPNOTSUPP
 	}
+	defer func() {
+		if err != nil {
+			n.reopen()
+		}
+	}()
 	if err := dress(h.held.fd, &t); err != nil {
 		return err
 	}
 	fs.step("dressed")
-	if err := fs.takeName(ctx, h.held.fd, p, s.fd, name, &t); err != nil {
+	if err := fs.takeName(ctx, h.held.fd, p, s.fd, name, &t.found); err != nil {
 		return err
 	}
 	fs.step("replaced")
@@ -230,78 +109,19 @@ func (n *node) used() bool {
 	return len(n.open) > 0
 }
 
-// takeName gives the nameless file fd the name in p, which dirfd is, that t has.
-// EOPNOTSUPP where the host does not let that be done.
-func (fs *FS) takeName(ctx context.Context, fd int, p *node, dirfd int, name string, t *target) error {
-	number := strconv.FormatUint(fs.stage.last.Add(1), 10)
-	err := error(syscall.EXDEV)
-	if !fs.stage.apart {
-		staged := filePrefix + number
-		if err = at.LinkFD(fd, fs.stage.fd, staged); err == nil {
-			fs.step("staged")
-			err = fs.swap(fs.stage.fd, staged, dirfd, name, t.ident)
-		}
-	}
-	if err == syscall.EXDEV {
-		err = fs.takeBeside(ctx, fd, p, dirfd, name, number, t)
-	}
-	switch err {
-	case syscall.EXDEV, syscall.EACCES, syscall.EPERM, syscall.EBUSY, syscall.ENOENT:
-		// A directory that may not be written to while the file may, a file that
-		// is a mount point, a host that links no nameless files.
-		return syscall.EOPNOTSUPP
-	}
-	return err
+// close has n not be opened from now on, and tells whether nobody has it open.
+func (n *node) close() bool {
+	n.shard.mu.Lock()
+	defer n.shard.mu.Unlock()
+	n.closed = len(n.open) == 0
+	return n.closed
 }
 
-// takeBeside is takeName where the stage is on another mount.
-func (fs *FS) takeBeside(ctx context.Context, fd int, p *node, dirfd int, name, number string, t *target) error {
-	dir, err := fs.Path(ctx, p.id)
-	if err != nil {
-		return err
-	}
-	temp, note := fs.stage.prefix+number, notePrefix+number
-	nfd, err := at.Open(fs.stage.fd, note, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	defer at.Unlink(fs.stage.fd, note, 0)
-	f := os.NewFile(uintptr(nfd), note)
-	_, err = fmt.Fprintf(f, "%s\x00%s\x00", dir, temp)
-	err = errors.Join(err, f.Close())
-	if err != nil {
-		return err
-	}
-	fs.step("noted")
-	if err := at.LinkFD(fd, dirfd, temp); err != nil {
-		return err
-	}
-	fs.step("linked")
-	return fs.swap(dirfd, temp, dirfd, name, t.ident)
-}
-
-// swap puts the file temp in tempfd in the place of name in dirfd, and leaves
-// nothing in its own. ESTALE, with nothing done, if that is not old any more:
-// what another process has put there meanwhile is not ours to replace.
-func (fs *FS) swap(tempfd int, temp string, dirfd int, name string, old at.Ident) error {
-	err := at.Rename(tempfd, temp, dirfd, name, unix.RENAME_EXCHANGE)
-	switch err {
-	case nil:
-		fs.step("exchanged")
-		if _, id, serr := at.Stat(tempfd, temp); serr == nil && id == old {
-			break
-		}
-		if err := at.Rename(tempfd, temp, dirfd, name, unix.RENAME_EXCHANGE); err != nil {
-			return err // what is somebody else's is in the stage then
-		}
-		err = syscall.ESTALE
-	case syscall.EINVAL, syscall.ENOSYS: // a filesystem that cannot do that
-		if err = at.Rename(tempfd, temp, dirfd, name, 0); err == nil {
-			return nil
-		}
-	}
-	at.Unlink(tempfd, temp, 0) // or else the next Open will
-	return err
+// reopen undoes close.
+func (n *node) reopen() {
+	n.shard.mu.Lock()
+	defer n.shard.mu.Unlock()
+	n.closed = false
 }
 
 // dress gives the new file fd what t has beside its contents: owner, permission

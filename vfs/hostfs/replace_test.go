@@ -234,7 +234,7 @@ func TestReplaceRaced(t *testing.T) {
 			dir, opt := t.TempDir(), staged(t, way)
 			write(t, dir+"/f", "old")
 			opt.SetStep(func(step string) {
-				if step == "staged" || step == "linked" {
+				if step == "linked" {
 					write(t, dir+"/new", "somebody's")
 					must(t, os.Rename(dir+"/new", dir+"/f"))
 				}
@@ -248,21 +248,219 @@ func TestReplaceRaced(t *testing.T) {
 	}
 }
 
+// put puts a file with those contents in the place of path, as an editor does.
+func put(t *testing.T, path, data string) {
+	t.Helper()
+	write(t, path+".new", data)
+	must(t, os.Rename(path+".new", path))
+}
+
+// TestReplaceKeepsOthers: what other processes put in the file's place at the last
+// moment is there, or is told of, also where it cannot be put back.
+func TestReplaceKeepsOthers(t *testing.T) {
+	cases := []struct {
+		name       string
+		meanwhile  func(t *testing.T, path string) // after the exchange
+		after      string                          // what the name stands for then
+		kept       string                          // what is told of
+		errno      syscall.Errno
+		privileged bool
+	}{
+		{
+			name:      "removed",
+			meanwhile: func(t *testing.T, path string) { must(t, os.Remove(path)) },
+			after:     "first", errno: syscall.ESTALE,
+		},
+		{
+			name:      "another",
+			meanwhile: func(t *testing.T, path string) { put(t, path, "second") },
+			after:     "second", kept: "first", errno: syscall.ESTALE,
+		},
+		{
+			name: "written to",
+			meanwhile: func(t *testing.T, path string) {
+				f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+				must(t, err)
+				_, err = f.WriteString(", and theirs")
+				must(t, err)
+				must(t, f.Close())
+			},
+			after: "first", kept: "new, and theirs", errno: syscall.ESTALE,
+		},
+		{
+			name: "cannot go back",
+			meanwhile: func(t *testing.T, path string) {
+				must(t, exec.Command("chattr", "+i", filepath.Dir(path)).Run())
+			},
+			after: "new", kept: "first", errno: syscall.EPERM, privileged: true,
+		},
+	}
+	for _, way := range stages {
+		for _, c := range cases {
+			t.Run(way+"/"+c.name, func(t *testing.T) {
+				if c.privileged && os.Geteuid() != 0 {
+					t.Skip("needs root")
+				}
+				dir, opt := t.TempDir(), staged(t, way)
+				must(t, os.Mkdir(dir+"/d", 0o755))
+				path := dir + "/d/f"
+				write(t, path, "old")
+				opt.SetStep(func(step string) {
+					switch step {
+					case "linked":
+						put(t, path, "first")
+					case "exchanged":
+						c.meanwhile(t, path)
+					}
+				})
+				var kept []hostfs.Kept
+				opt.Kept = func(k hostfs.Kept) { kept = append(kept, k) }
+				fs := open(t, dir, opt)
+				err := replace(fs, "d/f", "new")
+				if c.privileged {
+					must(t, exec.Command("chattr", "-i", dir+"/d").Run())
+				}
+				wantErrno(t, "raced", err, c.errno)
+				contents(t, path, c.after)
+				if c.kept == "" {
+					if len(kept) != 0 {
+						t.Errorf("told of %v", kept)
+					}
+					holds(t, dir+"/d", "f")
+					holds(t, opt.Stage)
+					return
+				}
+				// It is told of by each Open, until somebody takes it away.
+				opt.SetStep(nil)
+				fs = open(t, dir, opt)
+				if len(kept) != 2 || kept[0] != kept[1] || kept[0].Of != "d/f" {
+					t.Fatalf("told of %v", kept)
+				}
+				contents(t, kept[0].Path, c.kept)
+				must(t, replace(fs, "d/f", "newer"))
+				contents(t, path, "newer")
+				must(t, os.Rename(kept[0].Path, dir+"/mine"))
+				open(t, dir, opt)
+				if len(kept) != 2 {
+					t.Errorf("told of %v", kept)
+				}
+				holds(t, dir+"/d", "f")
+				holds(t, opt.Stage)
+			})
+		}
+	}
+}
+
+// TestStageUnknown: a file in the stage that nothing is known of is not removed.
+func TestStageUnknown(t *testing.T) {
+	dir, opt := t.TempDir(), staged(t, "staged")
+	must(t, os.Mkdir(opt.Stage, 0o700))
+	write(t, opt.Stage+"/file-1", "whose?")
+	write(t, opt.Stage+"/note-2", "cut sho")
+	must(t, os.Mkdir(opt.Stage+"/file-3", 0o700))
+	kept := map[string]bool{}
+	opt.Kept = func(k hostfs.Kept) { kept[k.Path] = k.Of == "" }
+	fs := open(t, dir, opt)
+	if !kept[opt.Stage+"/file-1"] || !kept[opt.Stage+"/file-3"] || len(kept) != 2 {
+		t.Errorf("told of %v", kept)
+	}
+	write(t, dir+"/f", "old")
+	must(t, replace(fs, "f", "new"))
+	holds(t, opt.Stage, "file-1", "file-3")
+}
+
+// TestReplaceWithoutExchange is Replace on a host that cannot exchange names.
+func TestReplaceWithoutExchange(t *testing.T) {
+	for _, way := range stages {
+		t.Run(way, func(t *testing.T) {
+			dir, opt := t.TempDir(), staged(t, way)
+			write(t, dir+"/f", "old")
+			race := false
+			opt.SetPlain()
+			opt.SetStep(func(step string) {
+				if race && step == "linked" {
+					put(t, dir+"/f", "somebody's")
+				}
+			})
+			fs := open(t, dir, opt)
+			must(t, replace(fs, "f", "new"))
+			contents(t, dir+"/f", "new")
+			race = true
+			wantErrno(t, "raced", replace(fs, "f", "newer"), syscall.ESTALE)
+			contents(t, dir+"/f", "somebody's")
+			holds(t, dir, "f")
+			holds(t, opt.Stage)
+		})
+	}
+}
+
+// TestReplaceClosesTheOld: who comes to open a file while another takes its place
+// does not get one that nothing is written to any more.
+func TestReplaceClosesTheOld(t *testing.T) {
+	dir, opt := t.TempDir(), staged(t, "staged")
+	write(t, dir+"/f", "old")
+	var fs *hostfs.FS
+	var e vfs.Entry
+	race, opened := false, 0
+	opt.SetStep(func(step string) {
+		if step != "linked" {
+			return
+		}
+		opened++
+		_, err := fs.Open(ctx, e.Node, unix.O_RDWR)
+		wantErrno(t, "open", err, syscall.ESTALE)
+		if race {
+			put(t, dir+"/f", "somebody's")
+		}
+	})
+	fs = open(t, dir, opt)
+	for _, race = range []bool{false, true} {
+		e = lookup(t, fs, "f")
+		err := replace(fs, "f", "new")
+		if race {
+			wantErrno(t, "raced", err, syscall.ESTALE)
+		} else {
+			must(t, err)
+		}
+		fs.Forget(e.Node, 1)
+		e = lookup(t, fs, "f")
+		h, err := fs.Open(ctx, e.Node, unix.O_RDWR)
+		must(t, err)
+		must(t, h.Close())
+		fs.Forget(e.Node, 1)
+	}
+	if opened != 2 {
+		t.Errorf("opened %d times", opened)
+	}
+	// One that was left alone after all can be opened again.
+	must(t, os.Link(dir+"/f", dir+"/g"))
+	e = lookup(t, fs, "f")
+	wantErrno(t, "of two names", replace(fs, "f", "new"), syscall.EOPNOTSUPP)
+	h, err := fs.Open(ctx, e.Node, unix.O_RDWR)
+	must(t, err)
+	must(t, h.Close())
+	fs.Forget(e.Node, 1)
+}
+
 const crashEnv = "ASTRIDFS_TEST_HOSTFS_CRASH"
 
 // TestCrashChild is the process that TestCrashOfReplace kills.
 func TestCrashChild(t *testing.T) {
 	args := strings.Split(os.Getenv(crashEnv), "|")
-	if len(args) != 3 {
+	if len(args) != 4 {
 		return // not started by it
 	}
 	var step, die int
 	fmt.Sscan(args[2], &die)
+	race := args[3] == "raced"
 	opt := hostfs.Options{Stage: args[0] + "/stage"}
 	if args[1] == "beside" {
 		opt.SetApart()
 	}
-	opt.SetStep(func(string) {
+	opt.SetStep(func(name string) {
+		if race && name == "linked" {
+			put(t, args[0]+"/root/d/f", "somebody's save")
+		}
 		if step++; step == die {
 			unix.Kill(os.Getpid(), unix.SIGKILL)
 			select {}
@@ -270,7 +468,31 @@ func TestCrashChild(t *testing.T) {
 	})
 	fs, err := hostfs.Open(args[0]+"/root", opt)
 	must(t, err)
-	must(t, replace(fs, "d/f", "note-1\x00.astridfs-x\x00"))
+	err = replace(fs, "d/f", "note-1\x00.astridfs-x\x00")
+	if race {
+		wantErrno(t, "raced", err, syscall.ESTALE)
+	} else {
+		must(t, err)
+	}
+}
+
+// crash runs TestCrashChild until it comes to a step, and tells whether it did.
+func crash(t *testing.T, dir, way string, die int, how string) bool {
+	t.Helper()
+	must(t, os.MkdirAll(dir+"/root/d", 0o755))
+	write(t, dir+"/root/d/f", "old")
+	write(t, dir+"/root/d/.astridfs-x", "somebody's")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestCrashChild$")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%s|%d|%s", crashEnv, dir, way, die, how))
+	out, err := cmd.CombinedOutput()
+	killed := cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled()
+	if err != nil && !killed {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if !killed && die < 6 {
+		t.Errorf("it has %d steps", die-1)
+	}
+	return killed
 }
 
 // TestCrashOfReplace kills a process at every step of putting a file in the place
@@ -279,33 +501,57 @@ func TestCrashChild(t *testing.T) {
 func TestCrashOfReplace(t *testing.T) {
 	for _, way := range stages {
 		t.Run(way, func(t *testing.T) {
-			for die := 1; ; die++ {
+			for die, killed := 1, true; killed; die++ {
 				dir := t.TempDir()
-				must(t, os.MkdirAll(dir+"/root/d", 0o755))
-				write(t, dir+"/root/d/f", "old")
-				write(t, dir+"/root/d/.astridfs-x", "somebody's")
-				cmd := exec.Command(os.Args[0], "-test.run=^TestCrashChild$")
-				cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%s|%d", crashEnv, dir, way, die))
-				out, err := cmd.CombinedOutput()
-				killed := cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled()
-				if err != nil && !killed {
-					t.Fatalf("%v\n%s", err, out)
-				}
+				killed = crash(t, dir, way, die, "alone")
 				got, err := os.ReadFile(dir + "/root/d/f")
 				must(t, err)
 				if string(got) != "old" && string(got) != "note-1\x00.astridfs-x\x00" {
 					t.Errorf("killed at step %d it holds %q", die, got)
 				}
-				open(t, dir+"/root", hostfs.Options{Stage: dir + "/stage"})
+				open(t, dir+"/root", hostfs.Options{
+					Stage: dir + "/stage",
+					Kept:  func(k hostfs.Kept) { t.Errorf("killed at step %d: told of %v", die, k) },
+				})
 				contents(t, dir+"/root/d/f", string(got))
 				holds(t, dir+"/root/d", ".astridfs-x", "f")
 				holds(t, dir+"/stage")
-				if !killed {
-					if die < 5 {
-						t.Errorf("it has %d steps", die-1)
-					}
-					return
+			}
+		})
+	}
+}
+
+// TestCrashOfRacedReplace kills a process that has taken somebody else's file for
+// the one to be replaced, at every step: that file is not lost.
+func TestCrashOfRacedReplace(t *testing.T) {
+	for _, way := range stages {
+		t.Run(way, func(t *testing.T) {
+			told := 0
+			for die, killed := 1, true; killed; die++ {
+				dir := t.TempDir()
+				killed = crash(t, dir, way, die, "raced")
+				var kept []hostfs.Kept
+				open(t, dir+"/root", hostfs.Options{
+					Stage: dir + "/stage",
+					Kept:  func(k hostfs.Kept) { kept = append(kept, k) },
+				})
+				got, err := os.ReadFile(dir + "/root/d/f")
+				must(t, err)
+				switch {
+				case len(kept) == 1 && kept[0].Of == "d/f":
+					told++
+					contents(t, kept[0].Path, "somebody's save")
+				case len(kept) != 0:
+					t.Errorf("killed at step %d: told of %v", die, kept)
+				case string(got) == "somebody's save":
+					holds(t, dir+"/stage")
+					holds(t, dir+"/root/d", ".astridfs-x", "f")
+				case string(got) != "old": // before anybody came
+					t.Errorf("killed at step %d it holds %q", die, got)
 				}
+			}
+			if told == 0 {
+				t.Error("nobody was told of anything")
 			}
 		})
 	}
