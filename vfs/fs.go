@@ -70,7 +70,8 @@ type FS interface {
 	// crash leaves undone or done. The node keeps its id, inode number, names,
 	// owner, permission bits and extended attributes; open handles to it read
 	// the new contents. Setuid and setgid bits are cleared as by a write. tmp
-	// is still the caller's to close and has no defined contents after.
+	// is still the caller's to close; its contents are undefined after, unless
+	// the answer is EOPNOTSUPP.
 	//
 	// A filesystem of which no node can get other contents in one step may put
 	// tmp's file in the place of one that nobody has open and that has one name:

@@ -105,7 +105,8 @@ func (f *FS) deliver(ctx context.Context, t *view.Target, mode uint32, src sourc
 	if err := setBits(ctx, t.FS, &e, tmp, mode); err != nil {
 		return err
 	}
-	if _, err := src.fill(ctx, tmp, true); err != nil {
+	size, err := src.fill(ctx, tmp, true)
+	if err != nil {
 		return err
 	}
 	if !t.Exists() {
@@ -113,6 +114,11 @@ func (f *FS) deliver(ctx context.Context, t *view.Target, mode uint32, src sourc
 	}
 	err = t.FS.Replace(ctx, t.Entry.Node, tmp)
 	if errors.Is(err, syscall.EOPNOTSUPP) {
+		// From the nameless file, which is whole: whatever could fail or wait
+		// where the contents come from has not, and nothing was lost by then.
+		src.size, src.fill = size, func(ctx context.Context, h vfs.Handle, _ bool) (int64, error) {
+			return size, copyData(ctx, tmp, h, size, false)
+		}
 		return f.overwrite(ctx, t, mode, src)
 	}
 	if err != nil || !src.chmod {
@@ -162,8 +168,13 @@ func (f *FS) deliverPlain(ctx context.Context, t *view.Target, mode uint32, src 
 
 // overwrite writes new contents over those of an existing file where it cannot
 // be done in one step. Space is taken beforehand, so that running out of it,
-// the likely failure, comes before the first byte is lost.
+// the likely failure, comes before the first byte is lost; after that, it goes on
+// to the end though the caller gives up.
 func (f *FS) overwrite(ctx context.Context, t *view.Target, mode uint32, src source) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
 	h, err := t.FS.Open(ctx, t.Entry.Node, unix.O_RDWR)
 	if err != nil {
 		return err

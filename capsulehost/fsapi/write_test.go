@@ -2,6 +2,7 @@ package fsapi_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -247,5 +248,75 @@ func TestWriteFileKeepsFile(t *testing.T) {
 	}
 	if err := f.WriteFile(ctx, "g", []byte("newest")); err != nil || get(t, dir, "f") != "newest" || ino("f") != ino("g") {
 		t.Errorf("the other name has %q, %v", get(t, dir, "f"), err)
+	}
+}
+
+// fickle is a file that is copied from: its contents can be read once, and the
+// caller gives up as soon as something is written in place.
+type fickle struct {
+	vfs.FS
+	src    vfs.NodeID
+	read   atomic.Int64 // bytes of src
+	cancel context.CancelFunc
+}
+
+type fickleHandle struct {
+	vfs.Handle
+	fs *fickle
+}
+
+func (f *fickle) Open(ctx context.Context, id vfs.NodeID, flags int) (vfs.Handle, error) {
+	h, err := f.FS.Open(ctx, id, flags)
+	if err == nil {
+		h = fickleHandle{h, f}
+	}
+	return h, err
+}
+
+func (h fickleHandle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if h.Node() == h.fs.src && h.fs.read.Add(int64(len(p))) > 1_000_000 {
+		return 0, syscall.EIO
+	}
+	return h.Handle.ReadAt(ctx, p, off)
+}
+
+func (h fickleHandle) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
+	h.fs.cancel()
+	return h.Handle.WriteAt(ctx, p, off)
+}
+
+func (h fickleHandle) CopyRange(context.Context, int64, vfs.Handle, int64, int64) (int64, error) {
+	return 0, syscall.EXDEV
+}
+
+// What can only be written in place is written to its end, whatever becomes of
+// the caller and of what it is copied from.
+func TestWriteInPlaceToTheEnd(t *testing.T) {
+	c, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var fs *fickle
+	f, dir := newFS(t, view.View{}, func(host vfs.FS) vfs.FS {
+		fs = &fickle{FS: noReplace{host}, cancel: cancel}
+		return fs
+	})
+	data := strings.Repeat("0123456789", 100_000)
+	put(t, dir, "src", data)
+	put(t, dir, "dst", strings.Repeat("old", 400_000))
+	e, err := fs.Lookup(ctx, vfs.RootID, "src")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fs.Forget(e.Node, 1)
+	fs.src = e.Node
+	if err := f.Copy(c, "src", "dst"); err != nil || get(t, dir, "dst") != data {
+		t.Errorf("it is torn: %v", err)
+	}
+	if c.Err() == nil {
+		t.Error("nobody gave up")
+	}
+	// Who has given up before loses nothing.
+	put(t, dir, "dst", "old")
+	if err := f.WriteFile(c, "dst", []byte("new")); !errors.Is(err, context.Canceled) || get(t, dir, "dst") != "old" {
+		t.Errorf("%q, %v", get(t, dir, "dst"), err)
 	}
 }
