@@ -141,7 +141,7 @@ func report(r request) (string, error) {
 	if err := fs.WriteFile(r.Output, []byte(out.String())); err != nil {
 		return notes, err
 	}
-	return fmt.Sprintf("%d files, %d lines, %d bytes; the report is %s\n", total.files, total.lines, total.bytes, short(r.Output)) + notes, nil
+	return fmt.Sprintf("%s, %s, %d bytes; the report is %s\n", count(total.files, "file"), count(total.lines, "line"), total.bytes, short(r.Output)) + notes, nil
 }
 
 // count says how many there are of something.
