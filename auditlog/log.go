@@ -149,7 +149,10 @@ func (l *Log) start() error {
 }
 
 // self is this process, for the log's own records.
-func self() Actor { return Actor{UID: uint32(os.Geteuid()), PID: uint32(os.Getpid())} }
+// self is who writes the log.
+func self() Actor {
+	return Actor{UID: uint32(os.Geteuid()), PID: uint32(os.Getpid()), Program: filepath.Base(os.Args[0])}
+}
 
 func (l *Log) path(name string) string { return filepath.Join(l.dir.Name(), name) }
 

@@ -40,7 +40,8 @@ func Mount(fs vfs.FS, mountpoint string, opt Options) (*Server, error) {
 		return nil, err
 	}
 	r := newRawFS(fs, opt)
-	root, err := rootAttr(&request{caller: vfs.Caller{Origin: r.notify}}, fs)
+	self := vfs.Caller{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), PID: uint32(os.Getpid()), Origin: r.notify}
+	root, err := rootAttr(&request{caller: self}, fs)
 	if err != nil {
 		return nil, fmt.Errorf("root of the filesystem: %w", err)
 	}

@@ -443,10 +443,17 @@ func (e *env) auditVerify(c *cli.Context) error {
 		e.note("%s: nothing was recorded yet", a.name)
 		return nil
 	}
-	_, err = fmt.Fprintf(e.stdout, "%s: whole\n%s in %s, from %s to %s\n%s, signed up to record %d with key %x\n",
+	signed := "all is signed"
+	switch n := rep.Records - rep.Signed - 1; { // a checkpoint is the signature of what stands before it
+	case rep.Checkpoints == 0:
+		signed = "nothing is signed yet"
+	case n > 0:
+		signed = fmt.Sprintf("signed up to record %d and not yet behind it,", rep.Signed)
+	}
+	_, err = fmt.Fprintf(e.stdout, "%s: whole\n%s in %s, from %s to %s\n%s, %s with key %x\n",
 		a.name, plural(int(rep.Records), "record"), plural(rep.Files, "file"),
 		rep.First.Local().Format(time.DateTime), rep.Last.Local().Format(time.DateTime),
-		plural(rep.Checkpoints, "checkpoint"), rep.Signed, []byte(rep.Key))
+		plural(rep.Checkpoints, "checkpoint"), signed, []byte(rep.Key))
 	if rep.Torn > 0 {
 		e.note("the last line is not finished (%d bytes): the process that wrote it died, or is writing it; the next that uses the log cuts it off", rep.Torn)
 	}
