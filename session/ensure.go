@@ -142,7 +142,7 @@ type RemoveOptions struct {
 func Remove(ctx context.Context, st *store.Store, disk *store.Session, opt RemoveOptions) error {
 	lock, err := disk.Lock("remove")
 	if errors.Is(err, store.ErrLocked) {
-		return InUse(disk, "end it first with: astridfs unmount "+disk.File.Name)
+		return InUse(disk, "end it first with: astridfs unmount "+disk.File.Name, "")
 	}
 	if err != nil {
 		return err
@@ -174,12 +174,12 @@ func Remove(ctx context.Context, st *store.Store, disk *store.Session, opt Remov
 	return st.Remove(disk, lock)
 }
 
-// InUse says that another process owns a session. next is what to do where it
-// has that mounted.
-func InUse(disk *store.Session, next string) error {
-	h := disk.Holder()
+// InUse says that another process owns a session. mounted is what to do where it
+// has that mounted; elsewhere what to know besides, which may be nothing.
+func InUse(disk *store.Session, mounted, elsewhere string) error {
+	h, next := disk.Holder(), mounted
 	if h.Mountpoint == "" {
-		next = "wait until that is done, or end it: its changes stay in the session"
+		next = "wait until that is done, or end it: its changes stay in the session" + elsewhere
 	}
 	return fault.New(fault.Busy, next, "session %s is in use by %s", disk.File.Name, h)
 }

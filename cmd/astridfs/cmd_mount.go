@@ -189,7 +189,7 @@ func (e *env) mount(o mountOptions, ready *os.File) error {
 	}
 	owner, err := session.Own(e.ctx, st, disk, e.options("mount"))
 	if errors.Is(err, store.ErrLocked) {
-		return session.InUse(disk, "work in that mount, or end it with: astridfs unmount "+disk.File.Name)
+		return session.InUse(disk, "work in that mount, or end it with: astridfs unmount "+disk.File.Name, "; to watch a capsule at work, mount before it runs")
 	}
 	if err != nil {
 		return e.unmake(st, disk, made, err)
