@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -99,7 +98,7 @@ func Own(ctx context.Context, st *store.Store, disk *store.Session, opt Options)
 		return nil, err
 	}
 	o.runs.cacheDir, o.runs.compiler = st.CacheDir(), opt.Compiler
-	o.runs.stores = kv.NewStores(filepath.Join(disk.Dir, "kv"))
+	o.runs.stores = kv.NewStores(disk.KV())
 	l, err := wire.Listen(disk.Dir, store.SocketName)
 	if err != nil {
 		return nil, err

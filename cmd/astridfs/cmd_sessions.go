@@ -65,12 +65,13 @@ stays, for: astridfs audit show --dir DIR
 			{
 				Name: "prune", Usage: "delete sessions without changes or without workspace",
 				Description: `Sessions in use are left alone. Of a session whose workspace is gone the changes
-go with it, so --force is needed for these. Audit logs go with their sessions;
-sessions remove --keep-audit keeps one.
+go with it, and of others the files and values that capsules keep in them, so
+--force is needed for these. Audit logs go with their sessions; sessions remove
+--keep-audit keeps one.
 
    astridfs sessions prune --dry-run`,
 				Flags: []cli.Flag{
-					&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "also those whose workspace is gone"},
+					&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "also those whose workspace is gone, and those in which capsules keep something"},
 					&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "only tell which"},
 					jsonFlag(),
 				},
@@ -201,10 +202,15 @@ func (e *env) removeSessions(names []string, force bool, keepAudit string) error
 			fmt.Fprintf(e.stdout, "removed %s\n", name)
 		}
 	}
-	if e.json && failed == nil {
-		return e.printJSON(member{"removed", removed})
+	if !e.json {
+		return failed
 	}
-	return failed
+	doc := []member{{"removed", removed}}
+	if failed != nil {
+		doc = append(doc, member{"error", fault.Of(failed)})
+		failed = &told{failed}
+	}
+	return errors.Join(e.printJSON(doc...), failed)
 }
 
 func (e *env) removeSession(st *store.Store, name string, force bool, keepAudit string) error {
@@ -261,6 +267,14 @@ func (e *env) prune(force, dryRun bool) error {
 		}
 		if !gone {
 			if n, err := e.changed(st, disk); err != nil || n > 0 {
+				continue
+			}
+			keeps, err := disk.KeepsData()
+			if err != nil {
+				return err
+			}
+			if keeps && !force {
+				e.note("session %s: capsules keep files or values in it; --force removes it", name)
 				continue
 			}
 		}

@@ -25,6 +25,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -313,6 +314,38 @@ func (s *Session) Stage(part string) string { return filepath.Join(s.Dir, "stage
 
 // Audit returns the directory of the audit log.
 func (s *Session) Audit() string { return filepath.Join(s.Dir, "audit") }
+
+// KV returns the directory of the values that capsules keep with astrid:kv.
+func (s *Session) KV() string { return filepath.Join(s.Dir, "kv") }
+
+// KeepsData tells whether capsules keep something with the session that is no
+// change to the workspace: a file in a home, or a value of astrid:kv.
+func (s *Session) KeepsData() (bool, error) {
+	for _, dir := range []string{filepath.Join(s.Dir, "home"), s.KV()} {
+		owners, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		for _, owner := range owners {
+			d, err := os.Open(filepath.Join(dir, owner.Name()))
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return false, err
+			}
+			some, err := d.Readdirnames(1)
+			d.Close()
+			if len(some) > 0 {
+				return true, nil
+			}
+			if err != io.EOF {
+				return false, err
+			}
+		}
+	}
+	return false, nil
+}
 
 // Log returns the path of the owner's log.
 func (s *Session) Log() string { return filepath.Join(s.Dir, "log") }
