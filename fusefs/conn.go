@@ -20,8 +20,8 @@ import (
 // go-fuse's own server lets several threads wait in read(2). To the Go runtime
 // each is a system call that takes long: it takes the processor away from it and
 // gives it back for the next request, which costs more than most requests do. So
-// here one goroutine waits, in the runtime's poller, and serves what it reads by
-// itself. Others read
+// here one goroutine waits, for a moment by looking (spin.go) and then in the
+// runtime's poller, and serves what it reads by itself. Others read
 //
 //   - in its place, when it is about to serve a kind of request that took long
 //     lately, or when it turns out to have been serving one for a while (see
@@ -38,6 +38,7 @@ type conn struct {
 	offer  fuse.InitIn // the kernel's
 	agreed uint64      // capabilities
 
+	soon spinner       // of the goroutine that waits for requests
 	turn chan struct{} // has a goroutine with nothing to do wait for requests
 	idle atomic.Int32  // how many have
 	// serving numbers the request that the goroutine which waits for requests
@@ -142,7 +143,7 @@ func newConn(fs fuse.RawFileSystem, fd int, opt *fuse.MountOptions, log Logger) 
 	}
 	c := &conn{
 		file: os.NewFile(uintptr(fd), devFuse), fd: fd, proto: fuse.NewProtocolServer(fs, opt), log: log,
-		turn: make(chan struct{}), begun: make(chan struct{}, 1), ended: make(chan struct{}), workers: make(map[*worker]bool),
+		soon: newSpinner(), turn: make(chan struct{}), begun: make(chan struct{}, 1), ended: make(chan struct{}), workers: make(map[*worker]bool),
 	}
 	c.spare.New = newWorker
 	c.many.Store(manyMin)
@@ -325,10 +326,13 @@ func (c *conn) watch() {
 
 // next waits for a request. It is false at the end of the connection.
 func (c *conn) next(w *worker) bool {
+	fd := uintptr(c.fd)
 	for {
 		w.waited = false
-		if err := c.raw.Read(w.try); err != nil {
-			w.read(uintptr(c.fd)) // the poller does not say what the end is called
+		if !w.try(fd) && !c.soon.wait(func() bool { return w.try(fd) }) {
+			if err := c.raw.Read(w.try); err != nil {
+				w.read(fd) // the poller does not say what the end is called
+			}
 		}
 		switch w.errno {
 		case 0:
