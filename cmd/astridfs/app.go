@@ -13,6 +13,7 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
 
 	"github.com/astridfs/astridfs/session"
 	"github.com/astridfs/astridfs/session/fault"
@@ -359,6 +360,19 @@ func (e *env) note(format string, args ...any) {
 // colourful tells whether w is a terminal that wants colours.
 func colourful(w io.Writer) bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(w)
+}
+
+// columns returns how wide a terminal is; 0 of anything else.
+func columns(v any) int {
+	f, ok := v.(*os.File)
+	if !ok || !isTerminal(v) {
+		return 0
+	}
+	n, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // isTerminal tells whether v is a file that is a terminal.

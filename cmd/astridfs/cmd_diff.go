@@ -10,7 +10,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"github.com/astridfs/astridfs/overlay/diff"
 	"github.com/astridfs/astridfs/session"
@@ -101,11 +100,7 @@ func (e *env) diffStat(conn session.Conn, req session.DiffRequest) error {
 	if err := conn.Diff(e.ctx, req, s); err != nil {
 		return err
 	}
-	width := 0
-	if f, ok := e.stdout.(interface{ Fd() uintptr }); ok && isTerminal(e.stdout) {
-		width, _, _ = term.GetSize(int(f.Fd())) // 0 takes the default
-	}
-	return diff.WriteStat(e.stdout, s.stats, width)
+	return diff.WriteStat(e.stdout, s.stats, columns(e.stdout))
 }
 
 // fileSink collects the patch of one file at a time.

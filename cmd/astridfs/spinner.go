@@ -40,7 +40,8 @@ func (s spinner) show(size int64, stop <-chan struct{}) {
 	case <-time.After(s.wait):
 	}
 	// The library's own goroutine, which would turn it, cannot be waited for.
-	bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(s.w), progressbar.OptionSetDescription(fmt.Sprintf("%s (%.1f MB)", s.what, float64(size)/1e6)),
+	text := shorten(fmt.Sprintf("%s (%.1f MB)", s.what, float64(size)/1e6), columns(s.w)-len("*   [1000s] "))
+	bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(s.w), progressbar.OptionSetDescription(text),
 		progressbar.OptionSpinnerType(14), progressbar.OptionSetSpinnerChangeInterval(0), progressbar.OptionSetElapsedTime(true))
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -53,4 +54,14 @@ func (s spinner) show(size int64, stop <-chan struct{}) {
 		case <-tick.C:
 		}
 	}
+}
+
+// shorten cuts s to at most width characters: what would take a second line of the
+// terminal is not taken away again. Below 2 nothing is known of the terminal, or
+// there is no room anyway.
+func shorten(s string, width int) string {
+	if r := []rune(s); width >= 2 && len(r) > width {
+		return string(r[:width-1]) + "…"
+	}
+	return s
 }

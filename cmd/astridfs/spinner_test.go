@@ -36,3 +36,15 @@ func TestSpinner(t *testing.T) {
 		}
 	})
 }
+
+func TestShorten(t *testing.T) {
+	for _, c := range []struct {
+		text  string
+		width int
+		want  string
+	}{{"compiling ä.wasm", 16, "compiling ä.wasm"}, {"compiling ä.wasm", 15, "compiling ä.wa…"}, {"abc", 2, "a…"}, {"abc", 0, "abc"}} {
+		if got := shorten(c.text, c.width); got != c.want {
+			t.Errorf("%q in %d: %q, want %q", c.text, c.width, got, c.want)
+		}
+	}
+}
