@@ -59,8 +59,8 @@
 // The kernel checks permission bits (default_permissions). With
 // [Options.AllowOther] it also checks POSIX ACLs, which the filesystem stores
 // as extended attributes like any other; without, only one user has access and
-// reading the ACLs would only cost. The kernel applies the umask itself, also
-// below a directory with a default ACL, where POSIX would not.
+// reading the ACLs would only cost. Umasks are handed to the filesystem
+// ([vfs.Caller]): below a directory with a default ACL that decides instead.
 //
 // Writes clear setuid and setgid bits where the kernel asks for it
 // (FUSE_HANDLE_KILLPRIV_V2): it knows the capabilities of the writer.

@@ -30,7 +30,7 @@ func main() {
 		os.Exit(capsulehost.CompileMain(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	// Files in a session get the modes that capsules and users of the mount ask
-	// for, whose umask the kernel has applied.
+	// for, less the umasks of those users.
 	umask := unix.Umask(0)
 	if os.Getenv(session.UmaskVariable) == "" { // set where this is the process behind a mount
 		os.Setenv(session.UmaskVariable, fmt.Sprintf("%04o", umask))
