@@ -160,7 +160,7 @@ func (c *conn) init() (err error) {
 		return err
 	}
 	w := newWorker().(*worker)
-	if !c.next(w) {
+	if !c.next(w, false) {
 		return fmt.Errorf("read: %w", w.errno)
 	}
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(&c.offer)), unsafe.Sizeof(c.offer)), w.in[:w.n])
@@ -212,7 +212,7 @@ func (c *conn) lead() {
 	defer c.running.Done()
 	w := c.worker()
 	defer c.done(w)
-	for c.next(w) {
+	for answered := false; c.next(w, answered); {
 		if w.waited {
 			w.inARow = 0
 		} else if w.inARow++; w.inARow >= int(c.many.Load()) {
@@ -229,10 +229,11 @@ func (c *conn) lead() {
 				c.begun <- struct{}{}
 			}
 			c.answer(w)
-			if c.serving.CompareAndSwap(stamp, 0) {
+			if answered = c.serving.CompareAndSwap(stamp, 0); answered {
 				continue
 			}
 		}
+		answered = false
 		if !c.await() {
 			return
 		}
@@ -324,12 +325,13 @@ func (c *conn) watch() {
 	}
 }
 
-// next waits for a request. It is false at the end of the connection.
-func (c *conn) next(w *worker) bool {
+// next waits for a request; one may come soon if the last one was just answered, and
+// not while its answer is being made. It is false at the end of the connection.
+func (c *conn) next(w *worker, answered bool) bool {
 	fd := uintptr(c.fd)
 	for {
 		w.waited = false
-		if !w.try(fd) && !c.soon.wait(func() bool { return w.try(fd) }) {
+		if !w.try(fd) && !(answered && c.soon.wait(func() bool { return w.try(fd) })) {
 			if err := c.raw.Read(w.try); err != nil {
 				w.read(fd) // the poller does not say what the end is called
 			}
