@@ -94,7 +94,7 @@ func (h *Host) Run(ctx context.Context, m *Module, cfg RunConfig) (res Result, e
 	}
 	if need := m.c.info.MemoryPages; need > uint64(limits.MemoryPages) {
 		return res, &TrapError{Kind: TrapMemory, Reason: fmt.Sprintf(
-			"it needs %d pages of memory to start and may have %d", need, limits.MemoryPages)}
+			"it needs %d KiB of memory to start and may have %d", need*(PageSize>>10), uint64(limits.MemoryPages)*(PageSize>>10))}
 	}
 	if limits.WallTime != UnlimitedTime {
 		var cancel context.CancelFunc

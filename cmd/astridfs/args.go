@@ -3,7 +3,9 @@ package main
 import (
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -24,16 +26,13 @@ func permute(app *cli.App, args []string) ([]string, error) {
 	flags, commands := app.Flags, app.Commands
 	var cmd *cli.Command
 	name := app.Name
-	for {
-		n, err := leadingFlags(name, flags, rest)
+	for cmd == nil || len(commands) > 0 {
+		given, behind, err := leadingFlags(name, flags, rest)
 		if err != nil {
 			return args, err
 		}
-		if cmd == nil || len(commands) > 0 {
-			out = append(out, rest[:n]...)
-			rest = rest[n:]
-		}
-		if len(rest) == 0 || len(commands) == 0 {
+		out, rest = append(out, given...), behind
+		if len(rest) == 0 {
 			break
 		}
 		i := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(rest[0]) })
@@ -48,56 +47,98 @@ func permute(app *cli.App, args []string) ([]string, error) {
 	if cmd == nil {
 		return append(out, rest...), nil
 	}
-	var given, positional []string
+	var positional []string
 	for len(rest) > 0 {
-		if rest[0] == "--" {
-			positional = append(positional, rest[1:]...)
-			break
-		}
-		n, err := leadingFlags(name, flags, rest)
+		given, behind, err := leadingFlags(name, flags, rest)
 		if err != nil {
 			return args, err
 		}
-		if n > 0 {
-			given, rest = append(given, rest[:n]...), rest[n:]
-			continue
+		out, rest = append(out, given...), behind
+		switch {
+		case len(rest) == 0:
+		case rest[0] == "--":
+			positional, rest = append(positional, rest[1:]...), nil
+		case cmd.Name == runName:
+			positional, rest = append(positional, rest...), nil
+		default:
+			positional, rest = append(positional, rest[0]), rest[1:]
 		}
-		if cmd.Name == runName {
-			positional = append(positional, rest...)
-			break
-		}
-		positional, rest = append(positional, rest[0]), rest[1:]
 	}
-	out = append(out, given...)
 	if len(positional) > 0 {
 		out = append(append(out, "--"), positional...)
 	}
 	return out, nil
 }
 
-// leadingFlags returns how many of args are flags and their values, up to the
-// first that is neither. One that the command does not have is a fault.
-func leadingFlags(command string, flags []cli.Flag, args []string) (int, error) {
-	n := 0
-	for n < len(args) {
-		a := args[n]
+// leadingFlags parts args at the first that is neither a flag nor the value of one.
+// Short flags that stand together are taken apart: -fn5 is -f -n 5. A flag that
+// the command does not have, or a value that is none, is a fault.
+func leadingFlags(command string, flags []cli.Flag, args []string) (given, rest []string, err error) {
+	for rest = args; len(rest) > 0; {
+		a := rest[0]
 		if len(a) < 2 || a[0] != '-' || a == "--" {
 			break
 		}
-		n++
-		name, _, joined := strings.Cut(strings.TrimLeft(a, "-"), "=")
+		rest = rest[1:]
+		name, value, joined := strings.Cut(strings.TrimLeft(a, "-"), "=")
 		flag := flagOf(flags, name)
-		switch _, isBool := flag.(*cli.BoolFlag); {
-		case flag == nil && name != "help" && name != "h":
-			return 0, noOption(command, flags, a)
-		case flag == nil || isBool || joined:
-		case n == len(args):
-			return 0, fault.New(fault.Usage, seeHelp(command), "option %s needs a value", a)
-		default:
-			n++
+		if flag == nil && len(a) > 2 && a[1] != '-' {
+			if first := flagOf(flags, a[1:2]); isBool(first) {
+				given, rest = append(given, a[:2]), slices.Concat([]string{"-" + a[2:]}, rest)
+				continue
+			} else if first != nil {
+				flag, value, joined, a = first, a[2:], true, a[:2]+"="+a[2:]
+			}
+		}
+		given = append(given, a)
+		if flag == nil {
+			if name == "help" || name == "h" {
+				continue
+			}
+			return nil, nil, noOption(command, flags, a)
+		}
+		if !joined && !isBool(flag) {
+			if len(rest) == 0 {
+				return nil, nil, fault.New(fault.Usage, seeHelp(command), "option %s needs a value", a)
+			}
+			value, joined = rest[0], true
+			given, rest = append(given, value), rest[1:]
+		}
+		if joined {
+			if err := checkValue(flag, value); err != nil {
+				return nil, nil, err
+			}
 		}
 	}
-	return n, nil
+	return given, rest, nil
+}
+
+func isBool(flag cli.Flag) bool {
+	_, ok := flag.(*cli.BoolFlag)
+	return ok
+}
+
+// checkValue refuses what is no value of a flag's type.
+func checkValue(flag cli.Flag, value string) error {
+	var err error
+	next := "give a whole number"
+	switch flag.(type) {
+	case *cli.BoolFlag:
+		_, err = strconv.ParseBool(value)
+		next = "give it without a value"
+	case *cli.IntFlag:
+		_, err = strconv.Atoi(value)
+	case *cli.Uint64Flag:
+		_, err = strconv.ParseUint(value, 10, 64)
+		next = "give a whole number that is not negative"
+	case *cli.DurationFlag:
+		_, err = time.ParseDuration(value)
+		next = "give a time with its unit: 30s, 5m or 1h"
+	}
+	if err == nil {
+		return nil
+	}
+	return fault.New(fault.Usage, next, "option --%s cannot be %q", flag.Names()[0], value)
 }
 
 // oneOf refuses an option's value that is none of those it takes.

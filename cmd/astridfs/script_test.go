@@ -263,10 +263,29 @@ func TestPermute(t *testing.T) {
 		"x sessions list --json":      "x sessions list --json",
 		"x nothing --json":            "x nothing --json",
 		"x mount A B --view=all -f":   "x mount --view=all -f -- A B",
+		"x mount A B -fsS":            "x mount -f -s=S -- A B",
+		"x audit tail -fn5 S":         "x audit tail -f -n=5 -- S",
+		"x audit tail -fn 5 S":        "x audit tail -f -n 5 -- S",
+		"x commit -ni -mtext S":       "x commit -n -i -m=text -- S",
+		"x diff -stat S":              "x diff -stat -- S",
+		"x -qh":                       "x -q -h",
+		"x run -sS c.wasm -ab":        "x run -s=S -- c.wasm -ab",
 	} {
 		got, err := permute(app, strings.Fields(in))
 		if err != nil || strings.Join(got, " ") != want {
 			t.Errorf("%s: %q, %v; want %s", in, got, err, want)
+		}
+	}
+	for in, want := range map[string]string{
+		"x commit -nx":           "astridfs commit has no option -x",
+		"x commit -xn":           "astridfs commit has no option -xn",
+		"x commit -nm":           "option -m needs a value",
+		"x audit tail -nfive":    `option --lines cannot be "five"`,
+		"x run --max-files -1 c": `option --max-files cannot be "-1"`,
+		"x run --timeout=5 c":    `option --timeout cannot be "5"`,
+	} {
+		if got, err := permute(app, strings.Fields(in)); err == nil || err.Error() != want {
+			t.Errorf("%s: %q, %v; want the error %s", in, got, err, want)
 		}
 	}
 }
