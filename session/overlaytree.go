@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"golang.org/x/sys/unix"
 
@@ -16,7 +17,8 @@ import (
 // overlayTree is a session in mode overlay: changes are held back from the
 // workspace until they are committed.
 type overlayTree struct {
-	ov *overlay.FS
+	ov        *overlay.FS
+	workspace string
 }
 
 func openOverlay(ctx context.Context, disk *store.Session) (tree, error) {
@@ -25,7 +27,7 @@ func openOverlay(ctx context.Context, disk *store.Session) (tree, error) {
 		Upper: disk.Upper(), Work: disk.Work(), State: disk.State(),
 	})
 	if err == nil {
-		return &overlayTree{ov}, nil
+		return &overlayTree{ov, string(disk.File.Workspace)}, nil
 	}
 	next := ""
 	switch {
@@ -151,8 +153,11 @@ func (t *overlayTree) commit(ctx context.Context, req CommitRequest, s *sieve, s
 	})
 	r, err := t.report(rep, sink, err)
 	var conflict *overlay.ConflictError
-	if !errors.As(err, &conflict) {
+	switch {
+	case err == nil || ctx.Err() != nil:
 		return r, err
+	case !errors.As(err, &conflict):
+		return r, fmt.Errorf("cannot commit to %s: %w", fault.Arg(t.workspace), err)
 	}
 	for i := range conflict.Conflicts[:min(len(conflict.Conflicts), maxNotes)] {
 		r.Conflicts = append(r.Conflicts, changeOf(&conflict.Conflicts[i]))
