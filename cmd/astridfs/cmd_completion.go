@@ -52,12 +52,12 @@ complete -F _astridfs astridfs
 `
 	zshCompletion = `#compdef astridfs
 _astridfs() {
-  local line kind=
+  local line about kind=
   local -a found
   for line in "${(@f)$("${(Q)words[1]/#\~/$HOME}" __complete -- "${(@Q)words[2,CURRENT]}" 2>/dev/null)}"; do
     case $line in
       :*) kind=${line#:} ;;
-      ?*) found+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}") ;;
+      ?*) about=${line#*$'\t'} found+=("${${line%%$'\t'*}//:/\\:}${about:+:$about}") ;;
     esac
   done
   (( $#found )) && _describe -t astridfs astridfs found
