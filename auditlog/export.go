@@ -99,7 +99,13 @@ func WriteOTel(ctx context.Context, dir string, filter Filter, w io.Writer) erro
 // was denied, ERROR (17) for what failed.
 func otelOf(r *Record) otelRecord {
 	t := strconv.FormatInt(r.Time.UnixNano(), 10)
-	o := otelRecord{Time: t, Observed: t, Severity: 9, SeverityText: "INFO", Body: otelString(r.Op + " " + EscapePath(r.Path))}
+	body := r.Op
+	for _, p := range []string{r.Path, r.To} {
+		if p != "" {
+			body += " " + EscapePath(p)
+		}
+	}
+	o := otelRecord{Time: t, Observed: t, Severity: 9, SeverityText: "INFO", Body: otelString(body)}
 	switch r.Outcome {
 	case Denied:
 		o.Severity, o.SeverityText = 13, "WARN"
@@ -127,7 +133,7 @@ func otelOf(r *Record) otelRecord {
 	text("astridfs.principal", r.Actor.Principal)
 	text("process.executable.name", r.Actor.Program)
 	count("process.pid", uint64(r.Actor.PID))
-	o.Attributes = append(o.Attributes, otelAttr{"user.id", otelInt(uint64(r.Actor.UID))})
+	text("user.id", strconv.FormatUint(uint64(r.Actor.UID), 10)) // a string to OpenTelemetry
 	count("astridfs.read", r.Read)
 	count("astridfs.written", r.Written)
 	text("astridfs.hash", r.Hash.String())

@@ -244,6 +244,7 @@ func TestExports(t *testing.T) {
 				LogRecords []struct {
 					TimeUnixNano   string
 					SeverityNumber int
+					Body           struct{ StringValue string }
 					Attributes     []struct {
 						Key   string
 						Value struct{ StringValue string }
@@ -256,14 +257,14 @@ func TestExports(t *testing.T) {
 		t.Fatal(err)
 	}
 	rec := doc.ResourceLogs[0].ScopeLogs[0].LogRecords
-	if len(rec) != 1 || rec[0].SeverityNumber != 13 || rec[0].TimeUnixNano == "" {
+	if len(rec) != 1 || rec[0].SeverityNumber != 13 || rec[0].TimeUnixNano == "" || rec[0].Body.StringValue != "open workspace://.env" {
 		t.Fatalf("%s", out.Bytes())
 	}
-	found := false
+	got := map[string]string{}
 	for _, a := range rec[0].Attributes {
-		found = found || a.Key == "file.path" && a.Value.StringValue == "workspace://.env"
+		got[a.Key] = a.Value.StringValue
 	}
-	if !found {
-		t.Errorf("no path in %s", out.Bytes())
+	if got["file.path"] != "workspace://.env" || got["user.id"] != "0" {
+		t.Errorf("no path or user in %s", out.Bytes())
 	}
 }
