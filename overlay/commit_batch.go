@@ -40,26 +40,62 @@ func (b *batch) flush() error {
 		wg.Go(func() { errs[i] = b.c.syncStaged(s) })
 	}
 	wg.Wait()
+	named := b.nameNew(files, copies, errs)
 	var first error
 	for i, o := range files {
 		err := errs[i]
-		if err == nil && first == nil {
+		switch {
+		case named[i]:
+			err = b.c.placed(b.p, o, copies[i])
+		case err == nil && first == nil:
 			err = b.c.place(b.p, o, copies[i])
-		} else {
+		default:
 			copies[i].discard(b.p)
 		}
 		switch {
-		case first != nil:
 		case errors.Is(err, errMeanwhile) || vanished(err):
 			b.c.left(o.path, errMeanwhile)
-		case err != nil:
+		case err != nil && first == nil:
 			first = pathError(o.path, err)
-		default:
+		case err == nil && (named[i] || first == nil):
 			b.done = append(b.done, o)
 			b.c.finished(o.path)
 		}
 	}
 	return first
+}
+
+// nameNew gives the copies their names that stand for nothing in the workspace,
+// with everything frozen once, and tells which have one now. errs says which are
+// not to get one, and is told of more.
+func (b *batch) nameNew(files []*object, copies []*staged, errs []error) (named []bool) {
+	named = make([]bool, len(files))
+	var fresh []int
+	for i, o := range files {
+		if errs[i] == nil && !o.low.exists() {
+			fresh = append(fresh, i)
+		}
+	}
+	if len(fresh) == 0 {
+		return named
+	}
+	thaw, err := b.c.fs.freeze(b.c.lasting())
+	if err == nil {
+		defer thaw()
+		err = location{dir: b.p.lowers[0].at}.use(func(fd int, _ string) error {
+			for _, i := range fresh {
+				errs[i] = b.c.nameNew(files[i], fd, copies[i])
+				named[i] = errs[i] == nil
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		for _, i := range fresh {
+			errs[i] = err
+		}
+	}
+	return named
 }
 
 // finish flushes, and takes what is done out of the upper layer.

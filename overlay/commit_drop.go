@@ -393,11 +393,11 @@ func (fs *FS) expandFrozen(ctx context.Context, p *place, o *object) error {
 	if err != nil || !now.opaque {
 		return err
 	}
+	var names []string
 	err = fs.alter(ctx, p.path, o.name, func() error {
 		in := p.enter(now)
-		return keepTimes(in.upper, func(fd int) error {
-			names, err := lowerNames(in.lowers)
-			if err != nil {
+		return keepTimes(in.upper, func(fd int) (err error) {
+			if names, err = lowerNames(in.lowers); err != nil {
 				return err
 			}
 			for _, name := range names {
@@ -412,7 +412,7 @@ func (fs *FS) expandFrozen(ctx context.Context, p *place, o *object) error {
 	if err != nil {
 		return err
 	}
-	return fs.refresh(ctx, o.path)
+	return fs.refreshEntries(ctx, o.path, names) // no others have anything below them
 }
 
 // hideEntry has the upper directory fd hide what lower layers have as name.

@@ -155,13 +155,20 @@ func (c *commit) syncStaged(s *staged) error {
 // place gives a copy of o its name and is done with it.
 func (c *commit) place(p *place, o *object, s *staged) error {
 	return location{p.lowers[0].at, o.name}.use(func(fd int, name string) error {
-		defer s.close(fd)
+		defer s.close(fd) // of what it does not have its name from
 		if err := c.put(p, o, fd, s); err != nil {
 			return err
 		}
-		c.step("placed")
-		return c.settled(o.path, location{p.lowers[0].at, name})
+		return c.placed(p, o, s)
 	})
+}
+
+// placed notes that a copy of o has its name, and is done with it.
+func (c *commit) placed(p *place, o *object, s *staged) error {
+	closeFD(s.fd)
+	s.fd = -1
+	c.step("placed")
+	return c.settled(o.path, location{p.lowers[0].at, o.name})
 }
 
 // discard removes a copy that is not needed.
@@ -314,7 +321,12 @@ func (c *commit) chown(fd int, name string, a *vfs.Attr) error {
 // be what o covers.
 func (c *commit) put(p *place, o *object, fd int, s *staged) error {
 	if !o.low.exists() {
-		return c.putNew(o, fd, s)
+		thaw, err := c.fs.freeze(c.lasting())
+		if err != nil {
+			return err
+		}
+		defer thaw()
+		return c.nameNew(o, fd, s)
 	}
 	if s.name == "" {
 		t, err := c.temp(p, fd)
@@ -335,19 +347,16 @@ func (c *commit) put(p *place, o *object, fd int, s *staged) error {
 	return nil
 }
 
-// putNew is put where the workspace has nothing: no whiteout hides the name then,
+// nameNew is put where the workspace has nothing: no whiteout hides the name then,
 // so that it must not be given to the workspace once it is gone from the view.
-func (c *commit) putNew(o *object, fd int, s *staged) error {
-	thaw, err := c.fs.freeze(c.lasting())
-	if err != nil {
-		return err
-	}
-	defer thaw()
+// Everything is frozen.
+func (c *commit) nameNew(o *object, fd int, s *staged) error {
 	if a, _, err := o.loc.stat(); vanished(err) || err == nil && isWhiteout(&a) {
 		return errMeanwhile
 	} else if err != nil {
 		return err
 	}
+	var err error
 	if s.name == "" {
 		err = at.LinkFD(s.fd, fd, o.name)
 	} else if err = at.Rename(fd, s.name, fd, o.name, unix.RENAME_NOREPLACE); err == nil {

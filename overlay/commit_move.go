@@ -220,7 +220,15 @@ func (c *commit) moveLower(r *object, from, to string) error {
 	if !c.opt.NoSync {
 		err = errors.Join(syncAt(fdir), syncAt(tdir))
 	}
-	told, ferr := c.fs.findAnew(c.lasting(), "")
+	var told []func()
+	var ferr error
+	for _, r := range c.survey.redirects {
+		if !within(r.redirect, to) {
+			continue // it does not show anything that was moved
+		}
+		t, err := c.fs.findAnew(c.lasting(), r.path)
+		told, ferr = append(told, t...), errors.Join(ferr, err)
+	}
 	ferr = errors.Join(ferr, c.fs.followMove(from, to))
 	end()
 	for _, f := range told {

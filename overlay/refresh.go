@@ -28,61 +28,83 @@ func (fs *FS) refresh(ctx context.Context, path string) error {
 
 // findAnew is refresh that leaves it to the caller to tell the watchers.
 func (fs *FS) findAnew(ctx context.Context, path string) (told []func(), err error) {
-	n, err := fs.nearest(path)
-	if err != nil {
-		return nil, err
+	if path == "" {
+		return told, fs.refreshDir(ctx, fs.root, &told)
 	}
-	defer fs.put(n)
-	err = fs.refreshDir(ctx, n, &told)
-	return told, err
+	dir, name := path[:max(strings.LastIndexByte(path, '/'), 0)], path[strings.LastIndexByte(path, '/')+1:]
+	p := fs.liveDir(dir)
+	if p == nil {
+		return nil, nil
+	}
+	defer fs.put(p)
+	lockDirs(p)() // as in refreshDir
+	c := p.d.kid(name)
+	if c == nil {
+		return nil, nil
+	}
+	defer fs.put(c)
+	return told, fs.refreshKid(ctx, p, name, c, &told)
 }
 
-// followMove has the lower files that somebody knows, though no known name leads
-// to them, found where they are after the directory from of the one lower layer
-// was moved to the path to. Everything is frozen.
+// refreshEntries is refresh for entries of the directory at path, without what
+// is below them.
+func (fs *FS) refreshEntries(ctx context.Context, path string, names []string) error {
+	if len(names) == 0 || fs.root == nil {
+		return nil
+	}
+	p := fs.liveDir(path)
+	if p == nil {
+		return nil
+	}
+	defer fs.put(p)
+	lockDirs(p)() // as in refreshDir
+	for _, name := range names {
+		c := p.d.kid(name)
+		if c == nil {
+			continue
+		}
+		ok, err := fs.refreshEntry(p, name, c)
+		if !ok {
+			fs.EntryChanged(ctx, p.id, name)
+		}
+		fs.NodeChanged(ctx, c.id, true)
+		fs.put(c)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// followMove has the lower files that are in memory found where they are after the
+// directory from of the one lower layer was moved to the path to, also those that
+// no known name leads to. Everything is frozen.
 func (fs *FS) followMove(from, to string) error {
 	var errs []error
+	now := make(map[*ldir]*ldir) // of a directory that files are in; nil: it was not moved, or is gone
 	fs.nodes.each(fs.put, func(n *node) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		if n.d != nil || n.up || n.low == nil || n.link.parent != nil || n.orphan >= 0 {
+		if n.d != nil || n.up || n.low == nil || n.orphan >= 0 {
 			return
 		}
-		dir := n.low.path()
-		if !within(dir, from) {
-			return
+		low, seen := now[n.low]
+		if !seen {
+			if dir := n.low.path(); within(dir, from) {
+				lowers, err := fs.mergeLowers(fs.ly.lowers, rebase(dir, from, to))
+				if err != nil {
+					errs = append(errs, err)
+				} else if len(lowers) > 0 { // else the host took it away
+					low = lowers[0]
+				}
+			}
+			now[n.low] = low
 		}
-		lowers, err := fs.mergeLowers(fs.ly.lowers, rebase(dir, from, to))
-		if err != nil || len(lowers) == 0 {
-			errs = append(errs, err) // the host's doing, if it is not there
-			return
+		if low != nil {
+			n.low, n.dir = low, low.at
 		}
-		n.low, n.dir = lowers[0], lowers[0].at
 	})
 	return errors.Join(errs...)
-}
-
-// nearest returns the known directory that is closest above path, or path
-// itself if it is one, with a reference.
-func (fs *FS) nearest(path string) (*node, error) {
-	n := fs.root
-	n.ref()
-	for rest := path; rest != ""; {
-		var name string
-		name, rest, _ = strings.Cut(rest, "/")
-		c := n.d.kid(name)
-		if c == nil {
-			break
-		}
-		if c.d == nil || rest == "" {
-			// The entry itself is looked at from its parent.
-			fs.put(c)
-			break
-		}
-		fs.put(n)
-		n = c
-	}
-	return n, nil
 }
 
 // refreshDir looks at all known entries of n again, and below them.
@@ -101,24 +123,29 @@ func (fs *FS) refreshDir(ctx context.Context, n *node, told *[]func()) error {
 	}()
 	*told = append(*told, func() { fs.NodeChanged(ctx, n.id, true) })
 	for name, c := range kids {
-		ok, err := fs.refreshEntry(n, name, c)
-		if err != nil {
-			return err
-		}
-		id := c.id
-		if !ok {
-			*told = append(*told, func() { fs.EntryChanged(ctx, n.id, name); fs.NodeChanged(ctx, id, true) })
-			continue
-		}
-		if c.d == nil {
-			*told = append(*told, func() { fs.NodeChanged(ctx, id, true) })
-			continue
-		}
-		if err := fs.refreshDir(ctx, c, told); err != nil {
+		if err := fs.refreshKid(ctx, n, name, c, told); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// refreshKid looks at c again, which is name in n, and below it.
+func (fs *FS) refreshKid(ctx context.Context, n *node, name string, c *node, told *[]func()) error {
+	ok, err := fs.refreshEntry(n, name, c)
+	if err != nil {
+		return err
+	}
+	dir, id := n.id, c.id
+	if !ok {
+		*told = append(*told, func() { fs.EntryChanged(ctx, dir, name); fs.NodeChanged(ctx, id, true) })
+		return nil
+	}
+	if c.d == nil {
+		*told = append(*told, func() { fs.NodeChanged(ctx, id, true) })
+		return nil
+	}
+	return fs.refreshDir(ctx, c, told)
 }
 
 // refreshRoot looks at the marks of the upper root again.
