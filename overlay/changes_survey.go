@@ -2,6 +2,8 @@ package overlay
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/astridfs/astridfs/vfs/at"
 )
@@ -123,6 +125,13 @@ func (v *surveyor) object(ctx context.Context, p *place, o *object) error {
 		}
 	}
 	return nil
+}
+
+// drop forgets the directory id with a redirect, which the upper layer does not
+// have any more.
+func (s *survey) drop(id at.Ident) {
+	s.redirects = slices.DeleteFunc(s.redirects, func(r *object) bool { return r.id == id })
+	maps.DeleteFunc(s.dirs, func(_ lowerKey, r *object) bool { return r.id == id })
 }
 
 // settle takes away what o covers if a renamed directory has it now.

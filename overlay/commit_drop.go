@@ -186,8 +186,8 @@ func (c *commit) dropDir(p *place, o *object) error {
 	if err != nil {
 		return err
 	}
-	if now.redirect != "" {
-		c.fs.renamed.Add(1) // it shows by its place alone
+	if now.redirect != "" { // it shows by its place alone
+		c.survey.drop(now.id)
 	}
 	c.step("directory dropped")
 	return c.note(baseRecord{kind: baseClear, path: o.path})

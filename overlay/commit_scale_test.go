@@ -42,6 +42,7 @@ func TestCommitLeavesOthersAlone(t *testing.T) {
 		l.must(l.write(fmt.Sprintf("covered%d/g", i), "new"))
 	}
 	want := l.view()
+	renamed := l.fs.renamedYet()
 	l.must(l.node("u/deep/er/y", func(node vfs.NodeID) error {
 		c := &counter{node: node}
 		defer l.fs.Watch(c)()
@@ -51,6 +52,10 @@ func TestCommitLeavesOthersAlone(t *testing.T) {
 		}
 		return nil
 	}))
+	// Which has the whole upper layer looked through before the next deletion.
+	if n := l.fs.renamedYet() - renamed; n > 0 {
+		t.Errorf("it counted as %d renames", n)
+	}
 	l.committed(want)
 }
 
