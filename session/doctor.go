@@ -99,6 +99,10 @@ func checkDevice() Check {
 	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
 	if err == nil {
 		f.Close()
+		if os.Geteuid() == 0 && !maySysAdmin() {
+			c.State, c.Detail = CheckMissing, "can be opened, but without the capability CAP_SYS_ADMIN root mounts nothing"
+			c.Next = "in a container: --cap-add SYS_ADMIN. Without it everything but mount works"
+		}
 		return c
 	}
 	c.State, c.Detail = CheckMissing, err.Error()
@@ -107,6 +111,15 @@ func checkDevice() Check {
 		c.Next = "let this user open it: chmod 666 /dev/fuse, or the fuse group"
 	}
 	return c
+}
+
+// maySysAdmin tells whether this process has CAP_SYS_ADMIN, as root mostly has, and
+// seldom in a container.
+func maySysAdmin() bool {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	err := unix.Capget(&head, &data[0])
+	return err == nil && data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
 }
 
 func checkHelper() Check {
@@ -146,15 +159,15 @@ func checkPassthrough() Check {
 	switch {
 	case !atLeast(6, 9):
 		c.State, c.Detail, c.Next = CheckLimited, "this kernel has none: large files are slower", "use Linux 6.9 or newer"
-	case os.Geteuid() != 0:
-		c.State, c.Detail, c.Next = CheckLimited, "only root gets it: large files are slower", "mount as root, if that matters"
+	case os.Geteuid() != 0 || !maySysAdmin():
+		c.State, c.Detail, c.Next = CheckLimited, "only root with CAP_SYS_ADMIN gets it: large files are slower", "mount as root, if that matters"
 	}
 	return c
 }
 
 func checkState(st *store.Store) Check {
 	c := Check{Name: "state directory", State: CheckOK, Detail: st.Dir() + " holds extended attributes and whiteouts"}
-	if err := st.Probe(); err != nil {
+	if _, err := st.Probe(); err != nil {
 		f := fault.Of(err)
 		c.State, c.Detail, c.Next = CheckMissing, f.What, f.Next
 	}

@@ -38,7 +38,8 @@ func Ensure(ctx context.Context, st *store.Store, spec Spec) (disk *store.Sessio
 	if !errors.Is(err, store.ErrUnknown) {
 		return nil, false, err
 	}
-	if err := st.Probe(); err != nil {
+	userXattr, err := st.Probe()
+	if err != nil {
 		return nil, false, err
 	}
 	if spec.Mode == "" {
@@ -48,7 +49,7 @@ func Ensure(ctx context.Context, st *store.Store, spec Spec) (disk *store.Sessio
 		return nil, false, fault.New(fault.Usage, "leave --branch out, or add --mode worktree", "a branch is for mode worktree")
 	}
 	f := store.NewFile(spec.Name, spec.Workspace, spec.Mode)
-	f.Deny = spec.Deny
+	f.Deny, f.UserXattr = spec.Deny, userXattr
 	disk, err = st.Create(f)
 	if errors.Is(err, fs.ErrExist) {
 		// Another command was faster.

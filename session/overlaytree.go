@@ -22,9 +22,12 @@ type overlayTree struct {
 }
 
 func openOverlay(ctx context.Context, disk *store.Session) (tree, error) {
+	if err := disk.CheckMarks(); err != nil {
+		return nil, err
+	}
 	ov, err := openUnused(ctx, overlay.Options{
 		Lower: []string{string(disk.File.Workspace)},
-		Upper: disk.Upper(), Work: disk.Work(), State: disk.State(),
+		Upper: disk.Upper(), Work: disk.Work(), State: disk.State(), UserXattr: disk.File.UserXattr,
 	})
 	if err == nil {
 		return &overlayTree{ov, string(disk.File.Workspace)}, nil

@@ -49,6 +49,7 @@ type File struct {
 	Deny        []string  `json:"deny,omitempty"`         // deny rules besides those of ignore files
 	Audit       string    `json:"audit,omitempty"`        // level of the audit log; empty: the default
 	AuditKey    Path      `json:"audit_key,omitempty"`    // file of the key that signs it; empty: the log's own
+	UserXattr   bool      `json:"user_xattr,omitempty"`   // marks of layers are in the namespace user.: who made it could not use trusted.
 	AuditPublic string    `json:"audit_public,omitempty"` // public key that the log began with, in hexadecimal; empty: it has not
 	Created     time.Time `json:"created"`
 }

@@ -308,10 +308,10 @@ func TestPrincipalDirs(t *testing.T) {
 
 func TestProbe(t *testing.T) {
 	s, _ := newStore(t)
-	if err := s.Probe(); err != nil {
+	if _, err := s.Probe(); err != nil {
 		t.Fatal(err)
 	}
-	if err := probe("/proc", "/proc"); err == nil || !strings.Contains(err.Error(), "extended attributes") {
+	if _, err := probe("/proc", "/proc"); err == nil || !strings.Contains(err.Error(), "extended attributes") {
 		t.Errorf("on proc: %v", err)
 	}
 	if left, err := os.ReadDir(s.Dir()); err != nil || len(left) != 0 {
