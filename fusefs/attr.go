@@ -64,7 +64,7 @@ func (r *rawFS) entry(q *request, e *vfs.Entry, out *fuse.EntryOut) {
 		r.notify.tooMany()
 	}
 	out.NodeId = uint64(e.Node)
-	out.Generation = r.opt.Generation
+	out.Generation = r.generation
 	if r.fresh(q) {
 		out.SetEntryTimeout(r.timeout(e.Volatile))
 		if r.settled(n) {

@@ -108,10 +108,11 @@ func mountOptions(r *rawFS) *fuse.MountOptions {
 		// O_TRUNC comes with the open; setuid bits are cleared here, so that
 		// the kernel need not ask for security.capability before each write;
 		// umasks are left to the filesystem, where a default ACL may decide; an
-		// ACL comes with word of whether it is to clear the setgid bit. Parallel
+		// ACL comes with word of whether it is to clear the setgid bit. Handles by
+		// which a file could be opened are not given (RATIONALE.md). Parallel
 		// direct I/O (CAP_ASYNC_DIO) is left out: after an asynchronous write the
 		// kernel does not drop the pages that a reader has fetched meanwhile.
-		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_DONT_MASK | fuse.CAP_SETXATTR_EXT,
+		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_DONT_MASK | fuse.CAP_SETXATTR_EXT | fuse.CAP_NO_EXPORT_SUPPORT,
 	}
 	if r.opt.NoPassthrough {
 		o.DisabledCapabilities |= fuse.CAP_PASSTHROUGH

@@ -53,9 +53,6 @@ type Options struct {
 	// makes the kernel forget.
 	MaxNodes int
 
-	// Generation is the generation of every inode, as NFS shows it.
-	Generation uint64
-
 	// Log takes messages; nil drops them.
 	Log Logger
 

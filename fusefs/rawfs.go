@@ -1,6 +1,7 @@
 package fusefs
 
 import (
+	"math/rand/v2"
 	"runtime/debug"
 	"sync/atomic"
 	"syscall"
@@ -28,6 +29,10 @@ type rawFS struct {
 	ended       chan struct{}
 
 	rootVolatile bool // set before the mount
+
+	// generation is every inode's, by chance: a number that stood for one file in
+	// an earlier mount stands for another in this.
+	generation uint64
 }
 
 type counters struct {
@@ -39,7 +44,7 @@ type counters struct {
 }
 
 func newRawFS(fs vfs.FS, opt Options) *rawFS {
-	r := &rawFS{fs: fs, opt: opt, ended: make(chan struct{})}
+	r := &rawFS{fs: fs, opt: opt, ended: make(chan struct{}), generation: uint64(rand.Uint32())}
 	r.nodes.init()
 	r.notify = newNotifier(r)
 	return r
