@@ -17,7 +17,7 @@ import (
 const openFlags = unix.O_ACCMODE | unix.O_APPEND | unix.O_TRUNC | unix.O_SYNC | unix.O_DSYNC | unix.O_NOATIME
 
 func (r *rawFS) openFlags(flags uint32) int {
-	if r.opt.NoAtime {
+	if r.opt.NoAtime || r.opt.ReadOnly {
 		flags |= unix.O_NOATIME
 	}
 	return int(flags & openFlags)

@@ -20,8 +20,9 @@ type Options struct {
 	// mount. An ordinary user needs user_allow_other in /etc/fuse.conf.
 	AllowOther bool
 
-	// ReadOnly makes every change answer EROFS. With Remountable it is the kernel
-	// alone that refuses them, until root remounts.
+	// ReadOnly makes every change answer EROFS, and reading leave access times as
+	// they are. With Remountable it is the kernel alone that refuses changes, until
+	// root remounts.
 	ReadOnly, Remountable bool
 
 	// NoSuid, NoDev and NoExec take away the meaning of setuid bits, device

@@ -116,4 +116,16 @@ func TestOrdinaryUser(t *testing.T) {
 			t.Errorf("mounted with %s", f[5])
 		}
 	}
+	// Another's file cannot be opened without a trace, but opened it can be.
+	bin, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := serve.Config{FS: "hostfs", Dirs: []string{filepath.Dir(bin)}}
+	c.Options.ReadOnly = true
+	f, err := os.Open(filepath.Join(serve.Start(t, c).Mountpoint, filepath.Base(bin)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
 }

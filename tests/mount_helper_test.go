@@ -92,7 +92,7 @@ func TestMountByMount8(t *testing.T) {
 			umount mnt
 		done
 		! mount -t fuse.astridfs -o remount,ro none mnt 2> err
-		# Reading leaves no trace below, and with noatime none at all.
+		# Reading leaves no trace below, and with noatime or read-only none at all.
 		echo c > bottom/c; touch -a -d @1 bottom/c
 		mount -t fuse.astridfs -o "$opt" none mnt
 		cat mnt/c > /dev/null; test $(stat -c %X bottom/c) = 1
@@ -100,8 +100,11 @@ func TestMountByMount8(t *testing.T) {
 		mount -t fuse.astridfs -o "noatime,$opt" none mnt
 		echo x > mnt/x; touch -a -d @1 mnt/x
 		cat mnt/c mnt/x > /dev/null; test "$(stat -c %X bottom/c mnt/x upper/x)" = $'1\n1\n1'
-		rm mnt/x
 		umount mnt
+		mount -t fuse.astridfs -o "ro,$opt" none mnt
+		cat mnt/c mnt/x > /dev/null; test "$(stat -c %X bottom/c mnt/x upper/x)" = $'1\n1\n1'
+		umount mnt
+		rm upper/x
 		# Over its own lower layer, and over files.
 		mount -t fuse.astridfs -o "$opt" none top
 		test "$(cat top/both)" = top; echo changed > top/both

@@ -43,9 +43,10 @@ type FS interface {
 
 	// Open opens a regular file. flags are those of open(2); the access mode
 	// and O_APPEND, O_TRUNC, O_SYNC, O_DSYNC, O_DIRECT, O_NOATIME count, others
-	// (O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK …) are ignored. O_TRUNC
-	// truncates also with O_RDONLY, so it needs write access in every layer.
-	// Opening alone changes nothing in the layers.
+	// (O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK …) are ignored. O_NOATIME counts
+	// as far as the host lets this process have it. O_TRUNC truncates also with
+	// O_RDONLY, so it needs write access in every layer. Opening alone changes
+	// nothing in the layers.
 	//
 	// Errnos: EISDIR, ELOOP (a symbolic link), ENXIO (a fifo, socket or
 	// device: the front end serves those itself), EMFILE, ENFILE, ETXTBSY.
