@@ -111,23 +111,25 @@ func privileged(mode uint32) bool {
 	return mode&unix.S_IFMT == unix.S_IFREG && mode&(unix.S_ISUID|unix.S_ISGID) != 0
 }
 
-// withoutPrivileges is the mode of a file after such a write by c. Setgid without
-// group execution, which once meant mandatory locking, stays for the group.
+// withoutPrivileges is the mode of a file after such a write, or after a change of
+// owner by anybody: c. Setgid without group execution, which once meant mandatory
+// locking, stays for who may set it.
 func withoutPrivileges(a *vfs.Attr, c *vfs.Caller) uint32 {
 	mode := a.Mode
 	if !privileged(mode) {
 		return mode
 	}
 	mode &^= unix.S_ISUID
-	if mode&unix.S_ISGID != 0 && (mode&unix.S_IXGRP != 0 || !ofGroup(c, a.GID)) {
+	if mode&unix.S_ISGID != 0 && (mode&unix.S_IXGRP != 0 || !setsGroup(c, a.GID)) {
 		mode &^= unix.S_ISGID
 	}
 	return mode
 }
 
-// ofGroup tells whether c is of a group. A request names one group; the thread,
-// which waits for the answer, may have more. Whom we cannot see is taken to be.
-func ofGroup(c *vfs.Caller, gid uint32) bool {
+// setsGroup tells whether c may set the setgid bit of a file of that group: by
+// being of it, or by CAP_FSETID. A request names one group; the thread, which
+// waits for the answer, may have more. Whom we cannot see is taken to be.
+func setsGroup(c *vfs.Caller, gid uint32) bool {
 	if c.GID == gid || c.PID == 0 {
 		return true
 	}
@@ -135,9 +137,15 @@ func ofGroup(c *vfs.Caller, gid uint32) bool {
 	if err != nil {
 		return true
 	}
-	_, groups, _ := bytes.Cut(status, []byte("\nGroups:"))
-	groups, _, _ = bytes.Cut(groups, []byte("\n"))
-	for g := range bytes.FieldsSeq(groups) {
+	field := func(name string) []byte {
+		_, value, _ := bytes.Cut(status, []byte("\n"+name+":"))
+		value, _, _ = bytes.Cut(value, []byte("\n"))
+		return bytes.TrimSpace(value)
+	}
+	if caps, err := strconv.ParseUint(string(field("CapEff")), 16, 64); err == nil && caps&(1<<unix.CAP_FSETID) != 0 {
+		return true
+	}
+	for g := range bytes.FieldsSeq(field("Groups")) {
 		if n, err := strconv.ParseUint(string(g), 10, 32); err == nil && uint32(n) == gid {
 			return true
 		}

@@ -106,8 +106,8 @@ func (r *rawFS) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.At
 	return fuse.OK
 }
 
-// plain takes setuid and setgid bits away, after a change by someone who may not
-// leave them.
+// plain takes setuid and setgid bits away, after a change of size by someone who
+// may not leave them, or of owner by anybody.
 func (r *rawFS) plain(ctx context.Context, id vfs.NodeID, h vfs.Handle, a vfs.Attr) (vfs.Attr, error) {
 	mode := withoutPrivileges(&a, vfs.CallerFrom(ctx))
 	if mode == a.Mode {

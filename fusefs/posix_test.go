@@ -254,6 +254,9 @@ func posixRightsCases() []posixCase {
 				p.ok(os.Chown(p.at(name), bob, bob))
 				p.ok(unix.Chmod(p.at(name), 0o6755))
 			}
+			p.write("locked", "", 0o644)
+			p.ok(os.Chown(p.at("locked"), bob, bob))
+			p.ok(unix.Chmod(p.at("locked"), 0o6644))
 			p.mkdir("d", 0o755)
 			p.ok(os.Chown(p.at("d"), bob, bob))
 			p.ok(unix.Chmod(p.at("d"), 0o6755))
@@ -266,6 +269,8 @@ func posixRightsCases() []posixCase {
 			}
 			p.ok(os.Chown(p.at("root"), alice, 5))
 			mode("root", 0o755)
+			p.ok(os.Chown(p.at("locked"), 0, -1)) // who may do anything leaves setgid without group execution
+			mode("locked", 0o2644)
 			byBob := func(f func() error) error { return p.as(bob, []uint32{bob, 77}, f) }
 			p.want("to a group of one's own", byBob(func() error { return unix.Chown(p.at("group"), -1, 77) }), 0)
 			mode("group", 0o755)
