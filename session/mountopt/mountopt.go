@@ -168,7 +168,7 @@ var rules = map[string]rule{
 	"allow_root":        refused("the kernel knows all other users or none", "use allow_other"),
 	"auto_unmount":      refused("a mount whose server was killed stays until it is unmounted", "end it with umount, or the server with SIGTERM"),
 	"bind":              refused("a mount of layers is none of other mounts", "use mount --bind"),
-	"strictatime":       refused("access times are kept as the layers' filesystem is mounted", "mount that with strictatime"),
+	"strictatime":       refused("what is read from the kernel's cache leaves no access time", "leave it out; times are kept as the layers' filesystem is mounted"),
 	"sync":              refused("the mount has no mode in which each write is flushed", "leave it out; programs have fsync and O_SYNC"),
 	"dirsync":           refused("the mount has no mode in which each change is flushed", "leave it out; programs have fsync"),
 	"mand":              refused("Linux has no mandatory locks any more", "leave it out"),
