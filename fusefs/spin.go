@@ -10,23 +10,24 @@ import (
 // request some 20 µs after the last answer; sleeping in between and being woken
 // costs both sides more than that, in changes of thread and in interrupts between
 // processors. Where looking is in vain, because what comes takes its time or because
-// others need the processor, it is left out: twice as often each time, up to
-// spinPauseMax, and half as often for each time that it is not.
+// others need the processor, it is left out: it may spend what it has saved.
 //
 // It is used by one goroutine at a time.
 type spinner struct {
-	off   bool // there is no second processor for who sends requests
-	pause int  // waits to leave out after the next one that is in vain
-	skip  int  // waits to leave out now
+	off   bool          // there is no second processor for who sends requests
+	saved time.Duration // less what was spent; it looks unless this is negative
 }
 
 const (
-	// spinTime is how long it looks: about as long as being woken takes, so that no
-	// wait costs more than twice of what it could.
+	// spinTime is how long it looks, at most.
 	spinTime = 50 * time.Microsecond
-	// spinPauseMax bounds what looking in vain costs: a fifth of a microsecond for
-	// each wait.
-	spinPauseMax = 255
+	// spinSaves is about what being woken takes of both sides' processor time.
+	spinSaves = 40 * time.Microsecond
+	// spinSavedMax bounds what it spends when what came soon comes so no more.
+	spinSavedMax = 8 * spinTime
+	// spinTrial is what a wait without looking is counted as saving, so that it
+	// tries again after some 250 of them.
+	spinTrial = spinTime / 250
 )
 
 func newSpinner() spinner { return spinner{off: runtime.GOMAXPROCS(0) < 2 || runtime.NumCPU() < 2} }
@@ -37,20 +38,19 @@ func (s *spinner) wait(try func() bool) bool {
 	if s.off {
 		return false
 	}
-	if s.skip > 0 {
-		s.skip--
+	if s.saved < 0 {
+		s.saved += spinTrial
 		return false
 	}
 	for begun := time.Now(); ; {
-		if try() {
-			s.pause /= 2
+		found, took := try(), time.Since(begun)
+		switch {
+		case found:
+			s.saved = max(min(s.saved+spinSaves-took, spinSavedMax), -spinTime)
 			return true
-		}
-		if time.Since(begun) > spinTime {
-			break
+		case took > spinTime:
+			s.saved -= spinTime
+			return false
 		}
 	}
-	s.pause = min(2*s.pause+1, spinPauseMax)
-	s.skip = s.pause
-	return false
 }

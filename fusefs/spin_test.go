@@ -1,37 +1,56 @@
 package fusefs
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
-// Who waits for requests looks for one only as often as that is not in vain.
-func TestSpinnerGivesUpWhatIsInVain(t *testing.T) {
-	looks := func(s *spinner, waits int, found bool) (n int) {
-		for range waits {
-			looked := false
-			got := s.wait(func() bool {
-				looked = true
-				return found
-			})
-			if got != (looked && found) {
-				t.Errorf("looked: %v, found: %v, told: %v", looked, found, got)
-			}
-			if looked {
-				n++
-			}
+// looks has s wait for what is found or not, and counts how often it looks.
+func looks(t *testing.T, s *spinner, waits int, found func(i int) bool) (n int) {
+	for i := range waits {
+		looked := false
+		got := s.wait(func() bool {
+			looked = true
+			return found(i)
+		})
+		if want := looked && found(i); got != want {
+			t.Errorf("looked: %v, found: %v, told: %v", looked, found(i), got)
 		}
-		return n
+		if looked {
+			n++
+		}
 	}
-	var s spinner
-	if n := looks(&s, 1000, true); n != 1000 {
-		t.Errorf("looked at %d of 1000 waits though that was never in vain", n)
+	return n
+}
+
+// Who waits for requests looks for one only as often as that saves more than it
+// costs.
+func TestSpinnerSpendsNoMoreThanItSaves(t *testing.T) {
+	always, never := func(int) bool { return true }, func(int) bool { return false }
+	const rounds, trials = 20, int(spinTime / spinTrial)
+	for what, found := range map[string]func(i int) bool{
+		"never":                  never,
+		"one wait of two":        func(i int) bool { return i%2 == 0 },
+		"the first of each five": func(i int) bool { return i%5 == 0 },
+	} {
+		var s spinner
+		saved := int(spinSavedMax / spinTime)
+		if n := looks(t, &s, trials*rounds, found); n > 10*(rounds+saved) {
+			t.Errorf("found %s: looked at %d of %d waits", what, n, trials*rounds)
+		}
 	}
-	if n := looks(&s, 10*(spinPauseMax+1), false); n > 2*10 {
-		t.Errorf("looked at %d of %d waits though that was always in vain", n, 10*(spinPauseMax+1))
+	s := spinner{saved: spinSavedMax}
+	if n := looks(t, &s, trials*rounds, never); n > rounds+int(spinSavedMax/spinTime)+1 {
+		t.Errorf("looked at %d of %d waits though it had found something before", n, trials*rounds)
 	}
-	if n := looks(&s, 4*(spinPauseMax+1), true); n < 3*(spinPauseMax+1) {
-		t.Errorf("looked at %d of %d waits since that is not in vain any more", n, 4*(spinPauseMax+1))
+	// A thread that is not run for a while finds what came meanwhile, and pays for it.
+	if s.saved = 0; s.wait(func() bool { time.Sleep(time.Millisecond); return true }) && s.saved < -spinTime {
+		t.Errorf("one wait costs %v", -s.saved)
 	}
-	s.off = true
-	if n := looks(&s, 10, true); n != 0 {
-		t.Errorf("looked at %d waits where who sends requests would have no processor", n)
+	if looks(t, &s, 2*trials, always) == 0 {
+		t.Error("it never looks again")
+	}
+	if s = (spinner{off: true}); looks(t, &s, 10, always) != 0 {
+		t.Error("it looked where who sends requests would have no processor")
 	}
 }
