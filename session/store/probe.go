@@ -49,7 +49,7 @@ func probe(dir, report string) (userXattr bool, err error) {
 		return false, fault.New(fault.Failed, "", "state directory %s: %w", report, err)
 	} else if err != nil {
 		return false, fault.New(fault.Failed,
-			"use a state directory on ext4, xfs or btrfs (in a container a volume: its root is an overlay already), and Linux 5.8 or newer",
+			"use a state directory on ext4, xfs, btrfs or tmpfs (in a container, whose root is an overlay already, a volume or /dev/shm), and Linux 5.8 or newer",
 			"state directory %s cannot hold the mark of a deleted file: %w", report, err)
 	}
 	return userXattr, nil
