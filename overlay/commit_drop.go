@@ -174,6 +174,12 @@ func (c *commit) dropDir(p *place, o *object) error {
 		return err
 	}
 	diff, err := differences(c.ctx, now.low.location(), &now.low.attr, now.loc, &now.attr)
+	if !c.fs.ly.allUsers { // what could not be given to somebody else's directory never will be
+		diff &^= Owner
+		if now.low.attr.UID != uint32(unix.Geteuid()) {
+			diff &^= Times
+		}
+	}
 	if err != nil || diff&^Content != 0 {
 		return err
 	}

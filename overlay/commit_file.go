@@ -292,7 +292,7 @@ func (c *commit) copyFile(p *place, o *object, ufd int, name string, fd int, s *
 // copyMeta gives a new object the owner, extended attributes, permissions and
 // times of another one.
 func (c *commit) copyMeta(fd int, name string, dstfd int, dst string, a *vfs.Attr) error {
-	if err := c.chown(dstfd, dst, a); err != nil {
+	if _, err := c.fs.giveOwner(dstfd, dst, int(a.UID), int(a.GID)); err != nil {
 		return err
 	}
 	if err := c.fs.copyXattrs(fd, name, dstfd, dst); err != nil {
@@ -304,17 +304,6 @@ func (c *commit) copyMeta(fd int, name string, dstfd int, dst string, a *vfs.Att
 		}
 	}
 	return setTimes(dstfd, dst, a)
-}
-
-// chown sets the owner. An ordinary user's files stay his own.
-func (c *commit) chown(fd int, name string, a *vfs.Attr) error {
-	err := at.Chown(fd, name, int(a.UID), int(a.GID))
-	if err == syscall.EPERM && !c.fs.ly.privileged {
-		if err = at.Chown(fd, name, -1, int(a.GID)); err == syscall.EPERM {
-			err = nil
-		}
-	}
-	return err
 }
 
 // put gives the copy the entry's name in the workspace, where there must still
@@ -448,7 +437,7 @@ func useFile(dirfd int, name string, id at.Ident, fn func(fd int) error) error {
 
 func (c *commit) setAttrsOf(fd int, o *object, diff What) error {
 	if diff&Owner != 0 {
-		if err := c.chown(fd, "", &o.attr); err != nil {
+		if _, err := c.fs.giveOwner(fd, "", int(o.attr.UID), int(o.attr.GID)); err != nil {
 			return err
 		}
 	}
@@ -459,12 +448,16 @@ func (c *commit) setAttrsOf(fd int, o *object, diff What) error {
 	}
 	// Changing the owner or an access list may have changed the mode.
 	if diff&(Mode|Owner|Xattrs) != 0 && !o.attr.IsSymlink() {
-		if err := at.Chmod(fd, "", o.attr.Mode&0o7777); err != nil {
+		now, _, err := at.Stat(fd, "")
+		if err == nil && now.Mode != o.attr.Mode {
+			err = at.Chmod(fd, "", o.attr.Mode&0o7777)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	err := setTimes(fd, "", &o.attr)
-	if err == syscall.EPERM && !c.fs.ly.privileged {
+	if err == syscall.EPERM && !c.fs.ly.allUsers {
 		err = nil // somebody else's file
 	}
 	return err

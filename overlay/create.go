@@ -309,7 +309,7 @@ func (fs *FS) dressNew(fd int, w *scratch, s *spec, who *vfs.Caller) error {
 		}
 	}
 	wfd, wname := w.target(fs)
-	if err := at.Chown(wfd, wname, uid, gid); err != nil && (err != syscall.EPERM || fs.ly.privileged) {
+	if _, err := fs.giveOwner(wfd, wname, uid, gid); err != nil {
 		return err
 	}
 	if s.target != "" {

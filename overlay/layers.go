@@ -21,7 +21,8 @@ type layers struct {
 	links   int // of Work/links: what else must be known of lower hard links
 	inos    int // of Work/inos: inodes kept so that their number is not given out again
 
-	privileged bool // may set any owner and the trusted namespace
+	privileged bool // root: may use what anybody owns
+	allUsers   bool // may set any owner: root, and not of a user namespace
 	tmpfile    bool // Work can hold files without a name
 }
 

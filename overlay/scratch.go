@@ -142,15 +142,11 @@ func (fs *FS) copyMeta(dirfd int, name string, src int, s scratch, a *vfs.Attr) 
 	}
 	fd, dst := s.target(fs)
 	mode := a.Mode & 0o7777
-	if err := at.Chown(fd, dst, int(a.UID), int(a.GID)); err != nil {
-		// An ordinary user keeps the group if that can be, and becomes the
-		// owner; the rights of somebody else's program are not handed on.
-		if fs.ly.privileged || err != syscall.EPERM {
-			return err
-		}
-		if err := at.Chown(fd, dst, -1, int(a.GID)); err != nil && err != syscall.EPERM {
-			return err
-		}
+	kept, err := fs.giveOwner(fd, dst, int(a.UID), int(a.GID))
+	if err != nil {
+		return err
+	}
+	if !kept { // the rights of somebody else's program are not handed on
 		mode &^= unix.S_ISUID | unix.S_ISGID
 	}
 	if err := fs.copyXattrs(dirfd, name, fd, dst); err != nil {
@@ -165,6 +161,22 @@ func (fs *FS) copyMeta(dirfd int, name string, src int, s scratch, a *vfs.Attr) 
 		}
 	}
 	return setTimes(fd, dst, a)
+}
+
+// giveOwner sets the owner and the group, each as far as this process may: an
+// ordinary user gives nothing away (EPERM), and root of a user namespace knows
+// only the users in it (EINVAL). kept tells whether both are what they should be.
+func (fs *FS) giveOwner(fd int, name string, uid, gid int) (kept bool, err error) {
+	refused := func(err error) bool { return !fs.ly.allUsers && (err == syscall.EPERM || err == syscall.EINVAL) }
+	if err = at.Chown(fd, name, uid, gid); !refused(err) {
+		return err == nil, err
+	}
+	for _, id := range [...][2]int{{uid, -1}, {-1, gid}} {
+		if err := at.Chown(fd, name, id[0], id[1]); err != nil && !refused(err) {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // copyXattrs copies extended attributes but for the layers' own marks. What

@@ -2,7 +2,10 @@ package overlay
 
 import (
 	"fmt"
+	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -169,6 +172,7 @@ func (fs *FS) probe() error {
 		return err
 	}
 	ly.privileged = unix.Geteuid() == 0
+	ly.allUsers = ly.privileged && !inUserNamespace()
 	var err error
 	for _, ns := range []string{nsTrusted, nsUser} {
 		if ns == nsTrusted && fs.opt.UserXattr {
@@ -201,6 +205,13 @@ func (fs *FS) probe() error {
 	ly.tmpfile = err == nil
 	closeFD(max(fd, -1))
 	return nil
+}
+
+// inUserNamespace tells whether this process knows some users only. Where that
+// cannot be found out it knows all.
+func inUserNamespace() bool {
+	text, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && !slices.Equal(strings.Fields(string(text)), []string{"0", "0", "4294967295"})
 }
 
 // drop closes the descriptors.

@@ -6,7 +6,8 @@
 //	exit N     exits with N
 //	trap       traps
 //	loop       never ends
-//	write PATH TEXT, read PATH    by astrid:fs; a failure exits with 10 + its error-code
+//	write PATH TEXT, read PATH, rename FROM TO    by astrid:fs; a failure exits
+//	           with 10 + its error-code
 //
 // Build: build.sh in this directory.
 
@@ -93,6 +94,10 @@ __attribute__((export_name("_start"))) void start(void) {
 			;
 	} else if (same(what, "write") && n > 3) {
 		fs_write_file(argv[2], length(argv[2]), argv[3], length(argv[3]), &r);
+		if (r.tag)
+			proc_exit(10 + r.ok.err.code);
+	} else if (same(what, "rename") && n > 3) {
+		fs_rename(argv[2], length(argv[2]), argv[3], length(argv[3]), &r);
 		if (r.tag)
 			proc_exit(10 + r.ok.err.code);
 	} else if (same(what, "read") && n > 2) {
