@@ -134,20 +134,24 @@ func (c *commit) ensureDir(p *place, o *object) (*place, error) {
 			return nil, err
 		}
 		c.finished(o.path)
+		var err error
+		if o, err = c.fs.look(p, o.name); err != nil {
+			return nil, err
+		}
 	}
 	if o.opaque {
 		if err := c.expandOpaque(p, o); err != nil {
 			return nil, err
 		}
 	}
-	if o.renamed || o.opaque {
+	if o.opaque {
 		var err error
 		if o, err = c.fs.look(p, o.name); err != nil {
 			return nil, err
 		}
-		if o.renamed || o.opaque || !o.attr.IsDir() {
-			return nil, errMeanwhile // another one, whose lower part is elsewhere
-		}
+	}
+	if o.renamed || o.opaque || !o.attr.IsDir() {
+		return nil, errMeanwhile // another one, whose lower part is elsewhere
 	}
 	if o.low.isDir() {
 		return p.enter(o), nil

@@ -412,6 +412,10 @@ func (fs *FS) expandFrozen(ctx context.Context, p *place, o *object) error {
 				}
 			}
 			fs.step("commit.expanded")
+			// A redirect that does not count beside it must not come to count.
+			if err := fs.ly.remove(fd, "", markRedirect); err != nil {
+				return err
+			}
 			return fs.ly.remove(fd, "", markOpaque)
 		})
 	})

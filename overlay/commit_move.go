@@ -89,9 +89,7 @@ func (c *commit) moveHere(p *place, o *object) error {
 		return errMeanwhile // renamed since the plan was made
 	}
 	if !o.low.isDir() {
-		// The workspace lost what was renamed: there is only what the overlay
-		// has of it.
-		return c.redirectTo(r, o.path)
+		return c.standAlone(p, r)
 	}
 	c.tell(o.path)
 	was, err := c.fs.cover(p.lowers, o.name)
@@ -104,6 +102,43 @@ func (c *commit) moveHere(p *place, o *object) error {
 		}
 	}
 	return c.moveLower(r, r.redirect, o.path)
+}
+
+// standAlone has a renamed directory of which the workspace has lost its part be
+// one that the overlay alone has. It hides what the workspace has in its place by
+// now, which it never showed.
+func (c *commit) standAlone(p *place, r *object) error {
+	thaw, err := c.fs.freeze(c.ctx)
+	if err != nil {
+		return err
+	}
+	defer thaw()
+	if err := c.resurvey(); err != nil {
+		return err
+	}
+	if err := c.fs.inPlace(p); err != nil {
+		return err
+	}
+	o, err := c.fs.look(p, r.name)
+	if err != nil {
+		return err
+	}
+	if o.id != r.id || o.redirect != r.redirect || o.low.isDir() {
+		return errMeanwhile
+	}
+	err = c.fs.alter(c.ctx, p.path, o.name, func() error {
+		return o.loc.use(func(fd int, name string) error {
+			if err := c.fs.ly.setOpaque(fd, name); err != nil {
+				return err
+			}
+			c.step("alone")
+			return c.fs.ly.remove(fd, name, markRedirect)
+		})
+	})
+	if err == nil {
+		c.survey.drop(o.id)
+	}
+	return err
 }
 
 // aside removes what is in the way of a renamed directory, which hides it.

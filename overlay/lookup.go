@@ -164,7 +164,7 @@ func (fs *FS) checkMerge(p *node, name string, c *node) error {
 	if c.d.redirect != "" {
 		below, under = fs.ly.lowers, c.d.redirect[1:]
 	}
-	if len(below) == 0 {
+	if len(below)+len(c.d.lowers) == 0 {
 		return nil
 	}
 	now, err := fs.mergeLowers(below, under)

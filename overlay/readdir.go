@@ -1,13 +1,9 @@
 package overlay
 
 import (
-	"cmp"
 	"context"
-	"slices"
 	"sort"
-	"strings"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -33,27 +29,6 @@ type dirHandle struct {
 }
 
 var _ vfs.DirHandle = (*dirHandle)(nil)
-
-// listing is the snapshot of a merged directory.
-type listing struct {
-	names   []byte
-	entries []listed
-
-	version, evictions uint64 // of dirState then
-}
-
-type listed struct {
-	ino  uint64 // of the host, with the device's number; see upper
-	off  uint64 // cookie; the entries are in its order
-	at   uint32 // where the name begins in names
-	size uint16 // of the name
-	typ  uint8  // type bits shifted down as in d_type
-	from uint8  // fromUpper or the place in dirState.lowers plus one
-}
-
-const fromUpper = 0
-
-func (l *listing) name(e *listed) string { return string(l.names[e.at : e.at+uint32(e.size)]) }
 
 // OpenDir implements [vfs.FS].
 func (fs *FS) OpenDir(ctx context.Context, id vfs.NodeID) (vfs.DirHandle, error) {
@@ -104,8 +79,23 @@ func (h *dirHandle) Sync(ctx context.Context) error {
 	return syncFile(fd)
 }
 
-// start prepares a listing that goes on from the cookie off, or begins.
-func (h *dirHandle) start(off uint64) error {
+// begin is start for a listing of which the host may have removed a lower part
+// since the directory was looked up.
+func (h *dirHandle) begin(ctx context.Context, off uint64) error {
+	start := func(whole bool) error {
+		return h.fs.moves.steady(func() error { return h.start(off, whole) })
+	}
+	err := start(true)
+	if !vanished(err) || h.n.d.upper.Load() == nil {
+		return err
+	}
+	h.fs.lookAnew(ctx, h.n)
+	return start(false)
+}
+
+// start prepares a listing that goes on from the cookie off, or begins. Unless
+// it is to be whole, lower directories that are gone do not count.
+func (h *dirHandle) start(off uint64, whole bool) error {
 	h.reset()
 	d := h.n.d
 	d.mu.RLock()
@@ -117,7 +107,7 @@ func (h *dirHandle) start(off uint64) error {
 	case d.dead:
 		h.merged = new(listing)
 	case isMerged(off):
-		h.merged, err = h.fs.mergeLocked(d)
+		h.merged, err = h.fs.mergeLocked(d, whole)
 	case len(d.lowers) == 0 && up != nil:
 		h.upper = true
 		h.fd, err = openForList(up)
@@ -126,25 +116,12 @@ func (h *dirHandle) start(off uint64) error {
 		h.upper = false
 		h.fd, err = openForList(d.lowers[0].at)
 	default:
-		h.merged, err = h.fs.mergeLocked(d)
+		h.merged, err = h.fs.mergeLocked(d, whole)
 	}
 	if h.ready = err == nil; h.fd >= 0 {
 		h.reader = at.NewDirReader(h.fd)
 	}
 	return err
-}
-
-func openForList(d *at.Dir) (int, error) {
-	dfd, err := d.Acquire()
-	if err != nil {
-		return -1, gone(err)
-	}
-	defer d.Release()
-	fd, err := at.Open(dfd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOATIME, 0)
-	if err == syscall.EPERM {
-		fd, err = at.Open(dfd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	}
-	return fd, gone(err)
 }
 
 // ReadDir implements [vfs.DirHandle].
@@ -157,7 +134,7 @@ func (h *dirHandle) ReadDir(ctx context.Context, off uint64, fn func(vfs.DirEntr
 // read lists the entries after off, with the layer that each comes from.
 func (h *dirHandle) read(ctx context.Context, off uint64, fn func(vfs.DirEntry, uint8) bool) error {
 	if off == 0 || !h.ready || isMerged(off) != (h.merged != nil) {
-		if err := h.fs.moves.steady(func() error { return h.start(off) }); err != nil {
+		if err := h.begin(ctx, off); err != nil {
 			return err
 		}
 	}
@@ -253,47 +230,6 @@ func (h *dirHandle) overtaken(fd int, e *vfs.DirEntry) bool {
 	return false
 }
 
-// temporary tells whether a commit under way has made an entry of this name in
-// the workspace for a moment. It is none of the view's.
-func (fs *FS) temporary(name string) bool {
-	p := fs.temps.Load()
-	return p != nil && strings.HasPrefix(name, *p)
-}
-
-// hiddenEntry tells whether an entry of the directory fd of one layer is a
-// whiteout, or is not to be seen.
-func (fs *FS) hiddenEntry(fd int, e *vfs.DirEntry, xwh bool) bool {
-	switch {
-	case fs.temporary(e.Name):
-		return true
-	case e.Type == unix.S_IFCHR, e.Type == 0:
-		a, _, err := at.Stat(fd, e.Name)
-		if err == nil {
-			e.Type = a.Type()
-		}
-		return err == nil && isWhiteout(&a)
-	case xwh && e.Type == unix.S_IFREG:
-		white, err := fs.ly.xattrWhiteout(fd, e.Name)
-		return err == nil && white
-	}
-	return false
-}
-
-// ownIno returns the number that an entry of an impure upper directory shows:
-// that of its node if it is known, else what its mark says.
-func (fs *FS) ownIno(n *node, fd int, name string, ino uint64) uint64 {
-	if c := n.d.kid(name); c != nil {
-		ino = c.ino.Load()
-		fs.put(c)
-		return ino
-	}
-	own, err := fs.shownIno(fd, name, ino)
-	if err != nil {
-		return ino
-	}
-	return own
-}
-
 // readMerged lists the snapshot.
 func (h *dirHandle) readMerged(off uint64, fn func(vfs.DirEntry, uint8) bool) error {
 	if off != 0 && !isMerged(off) {
@@ -329,95 +265,6 @@ func (h *dirHandle) readMerged(off uint64, fn func(vfs.DirEntry, uint8) bool) er
 		}
 	}
 	return nil
-}
-
-// mergeLocked makes the snapshot. d.mu is held, shared or not.
-func (fs *FS) mergeLocked(d *dirState) (*listing, error) {
-	l := &listing{version: d.version, evictions: d.changes()}
-	err := fs.walkMerged(d, func(e *vfs.DirEntry, from int) bool {
-		l.entries = append(l.entries, listed{
-			ino: e.Ino, off: fs.nameCookie(e.Name), at: uint32(len(l.names)), size: uint16(len(e.Name)),
-			typ: uint8(e.Type >> 12), from: uint8(min(from, 255)),
-		})
-		l.names = append(l.names, e.Name...)
-		return len(l.names) < 1<<31
-	})
-	slices.SortFunc(l.entries, func(a, b listed) int {
-		if c := cmp.Compare(a.off, b.off); c != 0 {
-			return c
-		}
-		return strings.Compare(l.name(&a), l.name(&b))
-	})
-	for i := 1; i < len(l.entries); i++ {
-		if e, before := &l.entries[i], l.entries[i-1].off; e.off <= before {
-			e.off = before + cookieStep
-		}
-	}
-	return l, err
-}
-
-// walkMerged calls fn for each entry that the directory shows, "." and ".."
-// apart, until it returns false; from is fromUpper or the place in lowers plus
-// one. Inode numbers are those of the host's inodes. d.mu is held.
-func (fs *FS) walkMerged(d *dirState, fn func(e *vfs.DirEntry, from int) bool) error {
-	dirs := make([]*at.Dir, 0, len(d.lowers)+1)
-	xwh := make([]bool, 0, len(d.lowers)+1)
-	first := 1
-	if up := d.upper.Load(); up != nil {
-		dirs, xwh, first = append(dirs, up), append(xwh, false), 0
-	}
-	for _, l := range d.lowers {
-		dirs, xwh = append(dirs, l.at), append(xwh, l.xwh)
-	}
-	var seen map[string]struct{} // by layers above, whiteouts too
-	if len(dirs) > 1 {
-		seen = make(map[string]struct{})
-	}
-	for i, dir := range dirs {
-		fd, err := openForList(dir)
-		if err != nil {
-			return err
-		}
-		dev := fs.devs.id(dir.Ident().Dev) << devShift
-		last := i == len(dirs)-1
-		stop := false
-		err = at.ReadDir(fd, 0, func(e vfs.DirEntry) bool {
-			if e.Name == "." || e.Name == ".." {
-				return true
-			}
-			if _, dup := seen[e.Name]; dup {
-				return true
-			}
-			if !last {
-				seen[e.Name] = struct{}{}
-			}
-			if fs.hiddenEntry(fd, &e, xwh[i]) {
-				return true
-			}
-			e.Ino ^= dev
-			stop = !fn(&e, first+i)
-			return !stop
-		})
-		unix.Close(fd)
-		if err != nil || stop {
-			return err
-		}
-	}
-	return nil
-}
-
-// emptyLocked tells whether the directory shows no entry, as a removed one does.
-// d.mu is held.
-func (fs *FS) emptyLocked(d *dirState) (bool, error) {
-	if d.dead {
-		return true, nil // and maybe out of reach
-	}
-	empty := true
-	err := fs.walkMerged(d, func(*vfs.DirEntry, int) bool {
-		empty = false
-		return false
-	})
-	return empty, err
 }
 
 // ReadDirPlus implements [vfs.DirHandle].

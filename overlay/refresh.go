@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/astridfs/astridfs/vfs"
 	"github.com/astridfs/astridfs/vfs/at"
 )
 
@@ -227,6 +228,29 @@ func (fs *FS) remerge(ctx context.Context, p *node, name string) error {
 	}
 	fs.NodeChanged(ctx, c.id, true)
 	return nil
+}
+
+// lookAnew brings the directory n, and those above it, up to date with what the
+// lower layers have, as far as names lead to it.
+func (fs *FS) lookAnew(ctx context.Context, n *node) {
+	path, err := fs.pathOf(n)
+	if err != nil || path == "" {
+		return
+	}
+	p := fs.root
+	p.ref()
+	defer func() { fs.put(p) }()
+	for name := range strings.SplitSeq(path, "/") {
+		var e vfs.Entry
+		c, err := fs.lookupIn(ctx, p, name, &e)
+		if err != nil {
+			return
+		}
+		fs.put(p)
+		if p = c; c.d == nil {
+			return
+		}
+	}
 }
 
 // dropStrays forgets the known entries of the directory n that come from a lower
