@@ -64,6 +64,17 @@ func (c *commit) createEntry(b *batch, name, path string) error {
 	return err
 }
 
+// letIn has an ordinary user's commit get into a directory of his own that the
+// workspace shuts him out of, and the view does not any more.
+func (c *commit) letIn(o *object) error {
+	const enter = 0o300
+	if c.fs.ly.privileged || !c.choice.has(o.path) || !o.low.isDir() || o.renamed || o.opaque ||
+		o.low.attr.Mode&enter == enter || o.attr.Mode&enter != enter {
+		return nil
+	}
+	return c.setAttrs(o, Mode)
+}
+
 // mistaken tells whether err may come of an object's being of another type than
 // it was when it was looked at.
 func mistaken(err error) bool {
@@ -82,6 +93,9 @@ func (c *commit) createObject(b *batch, o *object) (err error) {
 	case o.attr.IsDir():
 		// What is linked or renamed further down may be in this directory.
 		if err := b.flush(); err != nil {
+			return err
+		}
+		if err := c.letIn(o); err != nil {
 			return err
 		}
 		q, err := c.ensureDir(b.p, o)

@@ -161,6 +161,29 @@ func TestOwnFiles(t *testing.T) {
 	b.ok(b.setattr("new/e", setMode(0o755)))
 }
 
+// TestOwnDirectoryCommitted: a commit gets into a directory that the workspace
+// shuts its owner out of, where the view does not.
+func TestOwnDirectoryCommitted(t *testing.T) {
+	b := newBed(t, func(d string) {
+		put(t, d+"/d/old", "")
+		os.Chmod(d+"/d", 0o555)
+	})
+	t.Cleanup(func() { os.Chmod(b.lower("d"), 0o755) })
+	b.ok(b.setattr("d", setMode(0o750)))
+	b.ok(b.mkdir("d/new", 0o755))
+	b.ok(b.unlink("d/old"))
+	_, err := b.FS.(*overlay.FS).Commit(t.Context(), overlay.CommitOptions{})
+	b.ok(err)
+	b.upperEmpty()
+	names, err := os.ReadDir(b.lower("d"))
+	if err != nil || len(names) != 1 || names[0].Name() != "new" {
+		t.Errorf("%v, %v", names, err)
+	}
+	if st, err := os.Stat(b.lower("d")); err != nil || st.Mode().Perm() != 0o750 {
+		t.Errorf("%v, %v", st, err)
+	}
+}
+
 // TestOwnFilesRefused: a truncation that the permission bits do not allow leaves
 // the contents as they are.
 func TestOwnFilesRefused(t *testing.T) {
