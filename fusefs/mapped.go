@@ -1,6 +1,8 @@
 package fusefs
 
 import (
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,12 +25,69 @@ import (
 // and whenever the attributes are asked for or the file is opened.
 
 const (
-	// probesMax bounds the descriptors that are kept for that. A node that finds
-	// no room is loose until the kernel forgets it.
-	probesMax = 1024
+	// probesMax bounds the descriptors that are kept for that. Of those that are,
+	// probesLook are asked about where there is no room for another; a node that
+	// finds none, as that many files are mapped, is loose until it was open once
+	// more, or the kernel forgets it.
+	probesMax  = 1024
+	probesLook = 32
 	// probeAgain is when it is asked once more.
 	probeAgain = 50 * time.Millisecond
 )
+
+// probes has the nodes of which a descriptor is kept.
+type probes struct {
+	count atomic.Int32
+
+	mu    sync.Mutex // a leaf
+	nodes []*node    // protected by mu; at most probesMax, some of which have none any more
+	hand  int        // protected by mu; of nodes, where some goes on
+}
+
+// enter has n among those that some returns.
+func (p *probes) enter(n *node) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n.slot > 0 && p.nodes[n.slot-1] == n {
+		return
+	}
+	if len(p.nodes) < probesMax {
+		p.nodes = append(p.nodes, n)
+		n.slot = len(p.nodes)
+		return
+	}
+	for i := range p.nodes {
+		k := (p.hand + i) % len(p.nodes)
+		if p.nodes[k].probe.Load() == 0 {
+			p.nodes[k], n.slot = n, k+1
+			return
+		}
+	}
+}
+
+// some returns a few of the nodes, others each time.
+func (p *probes) some() []*node {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	few := make([]*node, min(probesLook, len(p.nodes)))
+	for i := range few {
+		few[i] = p.nodes[(p.hand+i)%len(p.nodes)]
+	}
+	p.hand = (p.hand + len(few)) % max(len(p.nodes), 1)
+	return few
+}
+
+// makeRoom looks whether descriptors can be given up, if there is no room for
+// another: a file that nobody asks about keeps its own though its mapping is gone.
+// No lock is held.
+func (r *rawFS) makeRoom() {
+	if r.nodes.probes.count.Load() < probesMax {
+		return
+	}
+	for _, n := range r.nodes.probes.some() {
+		r.settled(n)
+	}
+}
 
 // loosenLocked marks n as open for reading and writing with passthrough. Called
 // with n.mu held.
@@ -46,16 +105,17 @@ func (t *nodeTable) probeLocked(n *node, f vfs.Handle) {
 		return
 	}
 	fd, ok := p.PassthroughFD()
-	if !ok || t.probes.Add(1) > probesMax {
-		t.probes.Add(-1)
+	if !ok || t.probes.count.Add(1) > probesMax {
+		t.probes.count.Add(-1)
 		return
 	}
 	fd, err := at.Reopen(fd, unix.O_RDONLY)
 	if err != nil {
-		t.probes.Add(-1)
+		t.probes.count.Add(-1)
 		return
 	}
 	n.probe.Store(int32(fd) + 1)
+	t.probes.enter(n)
 }
 
 // settle looks, after an open is over, whether n is still loose.
@@ -97,7 +157,7 @@ func (t *nodeTable) dropProbe(n *node) {
 // dropProbeLocked is dropProbe with n.mu held.
 func (t *nodeTable) dropProbeLocked(n *node) {
 	if fd := int(n.probe.Swap(0)) - 1; fd >= 0 {
-		t.probes.Add(-1)
+		t.probes.count.Add(-1)
 		unix.Close(fd)
 	}
 }

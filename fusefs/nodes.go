@@ -30,6 +30,7 @@ type node struct {
 	// used and closed with mu held.
 	loose atomic.Bool
 	probe atomic.Int32
+	slot  int // in probes.nodes, plus one; protected by probes.mu
 
 	// foreign says that someone else changed the contents while the node was
 	// open here.
@@ -67,7 +68,7 @@ const nodeShards = 64
 type nodeTable struct {
 	shards [nodeShards]nodeShard
 	count  atomic.Int64 // nodes in all shards
-	probes atomic.Int32 // descriptors that are kept, see mapped.go
+	probes probes       // see mapped.go
 
 	// root stands for the root, to which the kernel holds no counted reference.
 	root node

@@ -143,6 +143,9 @@ func (r *rawFS) startBackingLocked(n *node, f vfs.Handle, a *vfs.Attr) bool {
 func (r *rawFS) release(h *handle) {
 	n := h.node
 	defer r.nodes.close(n)
+	if h.mode == ioBacking {
+		r.makeRoom()
+	}
 	for _, f := range r.releaseIO(h) {
 		if err := f.Close(); err != nil {
 			r.opt.Log.Printf("fusefs: closing a file: %v", err)
