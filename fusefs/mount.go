@@ -40,8 +40,7 @@ func Mount(fs vfs.FS, mountpoint string, opt Options) (*Server, error) {
 		return nil, err
 	}
 	r := newRawFS(fs, opt)
-	self := vfs.Caller{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), PID: uint32(os.Getpid()), Origin: r.notify}
-	root, err := rootAttr(&request{caller: self}, fs)
+	root, err := rootAttr(&request{caller: vfs.Caller{Own: true, Origin: r.notify}}, fs)
 	if err != nil {
 		return nil, fmt.Errorf("root of the filesystem: %w", err)
 	}

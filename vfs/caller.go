@@ -21,6 +21,10 @@ type Caller struct {
 	// empty for a process that uses the mount.
 	Capsule, Principal string
 
+	// Own says that nobody asks: a front end looks by itself at what it is about
+	// to show. That is on no record.
+	Own bool
+
 	// Origin is the caller's own Invalidator, which is not told of the changes
 	// that the caller makes; nil if it has none.
 	Origin Invalidator
