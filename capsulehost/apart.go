@@ -99,15 +99,15 @@ func (h *Host) compileStored(ctx context.Context, c *compiled, p *prepared) erro
 	if need := 6*uint64(len(p.code)) + 256<<10; free(dir) < need {
 		return &storeError{fmt.Sprintf("there are less than %d bytes free in %s", need, dir)}
 	}
-	out, err := os.MkdirTemp(dir, scratchPrefix)
+	out, err := newScratch(dir, scratchPrefix)
 	if err != nil {
 		return &storeError{err.Error()}
 	}
-	defer h.removeScratch(out)
-	if err := h.apart.compile(ctx, p.code, out, dir); err != nil {
+	defer out.remove(h.log)
+	if err := h.apart.compile(ctx, p.code, out.dir, dir); err != nil {
 		return err
 	}
-	if err := publish(out, dir); err != nil {
+	if err := publish(out.dir, dir); err != nil {
 		return &storeError{err.Error()}
 	}
 	err = h.load(ctx, c, h.engine, p)
@@ -124,11 +124,11 @@ func (h *Host) compileAlone(ctx context.Context, c *compiled, p *prepared) error
 	if err != nil {
 		return err
 	}
-	defer h.removeScratch(out)
-	if err := h.apart.compile(ctx, p.code, out, ""); err != nil {
+	defer out.remove(h.log)
+	if err := h.apart.compile(ctx, p.code, out.dir, ""); err != nil {
 		return err
 	}
-	e, err := newEngine(ctx, out, h.log)
+	e, err := newEngine(ctx, out.dir, h.log)
 	if err != nil {
 		return err
 	}
@@ -137,12 +137,6 @@ func (h *Host) compileAlone(ctx context.Context, c *compiled, p *prepared) error
 	}
 	e.rt.unstored = func(error) {} // what it compiles later is not to be stored
 	return nil
-}
-
-func (h *Host) removeScratch(dir string) {
-	if err := os.RemoveAll(dir); err != nil {
-		h.log.Warn("removing the directory of a compiler failed", "error", err)
-	}
 }
 
 // storeError says why something that was compiled is not in a directory.
@@ -161,50 +155,26 @@ func free(dir string) uint64 {
 
 // spareDir makes a directory outside of the cache, where most room is. Those that a
 // killed process of this user has left are removed.
-func spareDir() (string, error) {
+func spareDir() (*scratch, error) {
 	places := []string{os.TempDir(), "/dev/shm", "/var/tmp"}
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
 		places = append(places, dir)
 	}
 	room := map[string]uint64{}
 	for _, p := range places {
-		removeSpares(p, time.Now())
+		removeScratches(p, sparePrefix, time.Now())
 		room[p] = free(p)
 	}
 	slices.SortStableFunc(places, func(a, b string) int { return cmp.Compare(room[b], room[a]) })
 	var errs []error
 	for _, p := range places {
-		dir, err := os.MkdirTemp(p, sparePrefix)
+		dir, err := newScratch(p, sparePrefix)
 		if err == nil {
 			return dir, nil
 		}
 		errs = append(errs, err)
 	}
-	return "", fmt.Errorf("there is no place to compile in: %w", errors.Join(errs...))
-}
-
-// sparePrefix names what spareDir makes.
-const sparePrefix = "astridfs-" + scratchPrefix
-
-// removeSpares removes what nobody compiles into any more. What cannot be removed
-// stays.
-func removeSpares(place string, now time.Time) {
-	list, err := os.ReadDir(place)
-	if err != nil {
-		return
-	}
-	for _, d := range list {
-		if !d.IsDir() || !strings.HasPrefix(d.Name(), sparePrefix) {
-			continue
-		}
-		info, err := d.Info()
-		if err != nil {
-			continue
-		}
-		if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == os.Geteuid() && now.Sub(info.ModTime()) > scratchAge {
-			_ = os.RemoveAll(filepath.Join(place, d.Name()))
-		}
-	}
+	return nil, fmt.Errorf("there is no place to compile in: %w", errors.Join(errs...))
 }
 
 // publish moves compiled modules from one cache directory to another.

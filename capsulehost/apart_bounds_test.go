@@ -164,10 +164,12 @@ func TestCompilersBounded(t *testing.T) {
 	}
 }
 
-// A process that compiles ends with the one that has started it.
+// A process that compiles ends with the one that has started it, and what it leaves
+// is gone when the next one starts.
 func TestCompilerEndsWithOwner(t *testing.T) {
 	hold := newHolder(t)
-	owner := exec.Command("/proc/self/exe", "compile-owner", hold.path, filepath.Join(t.TempDir(), "cache"))
+	dir := filepath.Join(t.TempDir(), "cache")
+	owner := exec.Command("/proc/self/exe", "compile-owner", hold.path, dir)
 	if err := owner.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -177,4 +179,18 @@ func TestCompilerEndsWithOwner(t *testing.T) {
 	}
 	owner.Wait()
 	gone(t, c)
+	left := func() []string {
+		list, err := filepath.Glob(filepath.Join(dir, "compiling-*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	if len(left()) != 1 {
+		t.Errorf("it left %q", left())
+	}
+	apart(t, capsulehost.Options{CacheDir: dir})
+	if len(left()) != 0 {
+		t.Errorf("%q is left", left())
+	}
 }

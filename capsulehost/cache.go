@@ -17,13 +17,6 @@ const (
 	cacheSize = 2 << 30             // bytes
 )
 
-// A directory that a process compiles into is named by scratchPrefix. One that was
-// not changed for scratchAge is nobody's any more.
-const (
-	scratchPrefix = "compiling-"
-	scratchAge    = time.Hour
-)
-
 // private answers an error unless the directory is this user's and nobody else
 // can write to it: the machine code in it is run as it is.
 func private(dir string) error {
@@ -40,34 +33,30 @@ func private(dir string) error {
 
 // prune removes compiled modules that were not used for maxAge, and then those
 // used longest ago until the rest is no more than maxSize bytes. Another
-// process that has one open keeps it; one that comes later compiles it again.
+// process that has one open keeps it; one that comes later compiles it again. What a
+// killed process was compiling goes as well.
 func prune(dir string, now time.Time, maxAge time.Duration, maxSize int64) error {
 	type file struct {
 		path string
 		used time.Time
 		size int64
 	}
+	removeScratches(dir, scratchPrefix, now)
 	var files []file
 	var total int64
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return ignoreMissing(err)
 		}
-		scratch := d.IsDir() && strings.HasPrefix(d.Name(), scratchPrefix)
-		if !scratch && !d.Type().IsRegular() {
+		if d.IsDir() && strings.HasPrefix(d.Name(), scratchPrefix) {
+			return fs.SkipDir
+		}
+		if !d.Type().IsRegular() {
 			return nil
 		}
 		info, err := d.Info()
 		if err != nil {
 			return ignoreMissing(err)
-		}
-		if scratch {
-			if now.Sub(info.ModTime()) > scratchAge {
-				if err := os.RemoveAll(path); err != nil {
-					return err
-				}
-			}
-			return fs.SkipDir
 		}
 		used := info.ModTime()
 		if st, ok := info.Sys().(*syscall.Stat_t); ok {

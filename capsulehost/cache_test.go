@@ -2,8 +2,11 @@ package capsulehost
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 )
@@ -60,25 +63,26 @@ func TestPrune(t *testing.T) {
 	if err := prune(filepath.Join(dir, "missing"), now, time.Hour, 1); err != nil {
 		t.Error(err)
 	}
-	// What a process compiles into is left alone as long as there may be one.
-	file("compiling-1/new", time.Hour, 10)
-	file("compiling-2/old", 0, 10)
-	for name, age := range map[string]time.Duration{"compiling-1": 50 * time.Minute, "compiling-2": 2 * time.Hour} {
-		if err := os.Chtimes(filepath.Join(dir, name), now, now.Add(-age)); err != nil {
-			t.Fatal(err)
-		}
+	// What a process compiles into is left alone as long as there is one.
+	used, err := newScratch(dir, scratchPrefix)
+	if err != nil {
+		t.Fatal(err)
 	}
+	file(filepath.Base(used.dir)+"/new", time.Hour, 10)
+	file("compiling-2/left", 0, 10)
 	if err := prune(dir, now, 0, -1); err != nil {
 		t.Fatal(err)
 	}
-	there("compiling-1/new")
+	there(filepath.Base(used.dir) + "/new")
+	used.remove(slog.New(slog.DiscardHandler))
+	there()
 }
 
-// What a killed process has left outside of a cache is removed, and nothing else.
-func TestRemoveSpares(t *testing.T) {
+// What a killed process has left outside of a cache is removed at once, and nothing
+// else.
+func TestRemoveScratches(t *testing.T) {
 	dir := t.TempDir()
-	now := time.Now()
-	for name, age := range map[string]time.Duration{sparePrefix + "1": 2 * time.Hour, sparePrefix + "2": time.Minute, "other": 2 * time.Hour} {
+	for _, name := range []string{sparePrefix + "1", "other"} {
 		path := filepath.Join(dir, name)
 		if err := os.Mkdir(path, 0o700); err != nil {
 			t.Fatal(err)
@@ -86,15 +90,54 @@ func TestRemoveSpares(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(path, "file"), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Chtimes(path, now.Add(-age), now.Add(-age)); err != nil {
-			t.Fatal(err)
+	}
+	if err := os.Symlink("other", filepath.Join(dir, sparePrefix+"link")); err != nil {
+		t.Fatal(err)
+	}
+	used, err := newScratch(dir, sparePrefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer used.lock.Close()
+	removeScratches(dir, sparePrefix, time.Now())
+	list, err := filepath.Glob(filepath.Join(dir, "*"))
+	slices.Sort(list)
+	want := []string{used.dir, filepath.Join(dir, sparePrefix+"link"), filepath.Join(dir, "other")}
+	slices.Sort(want)
+	if err != nil || !slices.Equal(list, want) {
+		t.Errorf("there are %q, %v", list, err)
+	}
+}
+
+// Directories that are made while others look for those to remove are not taken for
+// such.
+func TestScratchesAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				removeScratches(dir, scratchPrefix, time.Now())
+			}
 		}
+	})
+	for range 300 {
+		s, err := newScratch(dir, scratchPrefix)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if _, err := os.Stat(s.dir); err != nil {
+			t.Error(err)
+		}
+		s.remove(slog.New(slog.DiscardHandler))
 	}
-	removeSpares(dir, now)
-	list, err := os.ReadDir(dir)
-	if err != nil || len(list) != 2 || list[0].Name() != sparePrefix+"2" || list[1].Name() != "other" {
-		t.Errorf("%v, %v", list, err)
-	}
+	close(stop)
+	wg.Wait()
 }
 
 // What is not compiled yet is not compiled to load it.
