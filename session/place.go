@@ -49,7 +49,7 @@ func RealPath(path string) string {
 }
 
 func realDir(what, path, next string) (string, error) {
-	abs, err := filepath.Abs(path)
+	abs, err := store.Abs(path)
 	if err != nil {
 		return "", err
 	}
@@ -85,7 +85,7 @@ func realDir(what, path, next string) (string, error) {
 // MountpointPath returns the real path of a mountpoint without looking at what
 // is mounted there, which may be dead or hang.
 func MountpointPath(path string) (string, error) {
-	abs, err := filepath.Abs(path)
+	abs, err := store.Abs(path)
 	if err != nil {
 		return "", err
 	}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -93,7 +92,7 @@ func (e *env) takeAudit(c *cli.Context) error {
 		}
 	}
 	if c.IsSet("audit-key") {
-		path, err := filepath.Abs(c.String("audit-key"))
+		path, err := store.Abs(c.String("audit-key"))
 		if err != nil {
 			return err
 		}

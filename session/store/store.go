@@ -72,12 +72,22 @@ func DefaultDir(getenv func(string) string, uid int) (string, error) {
 // Open returns the store in dir, which need not exist yet. Nothing is made
 // before the first session is.
 func Open(dir string) (*Store, error) {
-	abs, err := filepath.Abs(dir)
+	abs, err := Abs(dir)
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{dir: resolve(abs)}
 	return s, s.checkOwner()
+}
+
+// Abs is filepath.Abs for a path that a person has typed.
+func Abs(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", fault.New(fault.Failed, "go to a directory that is there, or give the whole path",
+			"%s is relative, and the current directory cannot be told: %w", fault.Arg(path), err)
+	}
+	return abs, nil
 }
 
 // checkOwner tells whether the state directory, if it is there, is one whose
