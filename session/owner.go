@@ -311,7 +311,7 @@ func (o *Owner) known(ctx context.Context, paths []store.Path) error {
 			return o.ended(ctx, err)
 		}
 		if !there {
-			return fault.New(fault.Failed, "paths are relative to the current directory where that is in the workspace or the mount, and to the workspace's root elsewhere; see what changed with: astridfs status "+o.disk.File.Name,
+			return fault.New(fault.Failed, "a path is relative to the current directory if that is in the workspace or the mount; one that begins with workspace:// is not; see what changed with: astridfs status "+o.disk.File.Name,
 				"nothing is called %q in session %s, and nothing was", string(p), o.disk.File.Name)
 		}
 	}
