@@ -165,6 +165,10 @@ func (s *Store) Load(name string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f.Name != name { // its mounts and its audit log go by the name
+		return nil, fault.New(fault.Failed, "keep copies outside of the state directory, and bring one back by its own name; or: astridfs sessions remove --force "+name,
+			"session %s is a copy of session %s", name, f.Name)
+	}
 	return &Session{Dir: dir, File: f}, nil
 }
 
