@@ -117,7 +117,7 @@ a session if there is one of that name, and as a path otherwise.
 Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 conflict with the workspace,
 4 denied, 5 verification failed, 6 busy, 130 interrupted; of run also the
 capsule's own, 124 time-out, 125 astridfs failed, 126 cannot be run, 127 not
-found. With --json every command prints one document with "version": 1.`,
+found. With --json a command prints one document with "version": 1.`,
 		HideVersion:               true,
 		HideHelpCommand:           true,
 		Writer:                    e.stdout,

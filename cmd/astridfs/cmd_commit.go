@@ -42,6 +42,9 @@ worktree the changes become a git commit on its branch.
 			if err != nil {
 				return err
 			}
+			if c.IsSet("message") && ch.disk.File.Mode != store.Worktree {
+				return fault.New(fault.Usage, "leave --message out", "a message is for git, and session %s has mode %s", ch.disk.File.Name, ch.disk.File.Mode)
+			}
 			req := session.CommitRequest{Paths: paths, DryRun: c.Bool("dry-run"), Force: c.Bool("force"), Message: c.String("message")}
 			return e.with(ch, "commit", func(conn session.Conn) error {
 				if c.Bool("interactive") {
