@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"slices"
 
-	"github.com/sirupsen/logrus"
-
 	"github.com/astridfs/astridfs/session/fault"
 	"github.com/astridfs/astridfs/session/store"
 )
@@ -134,7 +132,8 @@ type RemoveOptions struct {
 	// it, and its branch goes too.
 	Unused bool
 
-	Log logrus.FieldLogger // where it is told what was committed; nil drops it
+	// Note, if it is not nil, is told what became of what was not committed.
+	Note func(text string)
 }
 
 // Remove deletes a session that nobody uses, with all its changes and its audit

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/astridfs/astridfs/session/fault"
@@ -39,11 +40,11 @@ func saveWorktree(ctx context.Context, disk *store.Session, opt RemoveOptions) e
 		return cancelled(ctx, err)
 	case err != nil && !opt.Force:
 		return err
-	case opt.Log == nil:
+	case opt.Note == nil:
 	case err != nil:
-		opt.Log.Warn(err)
+		opt.Note(err.Error())
 	case r.Steps > 0:
-		opt.Log.Warnf("session %s: what was not committed is in a commit on branch %s now", disk.File.Name, disk.File.Branch)
+		opt.Note(fmt.Sprintf("session %s: what was not committed is in git commit %.12s now", disk.File.Name, r.Commit))
 	}
 	return nil
 }

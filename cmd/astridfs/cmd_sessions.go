@@ -230,8 +230,11 @@ func (e *env) removeSession(st *store.Store, name string, force bool, keepAudit 
 			return fault.New(fault.Failed, "commit or discard them, or repeat it with --force", "session %s holds %s", name, plural(n, "change"))
 		}
 	}
-	return session.Remove(e.ctx, st, disk, session.RemoveOptions{KeepAudit: keepAudit, Force: force, Log: e.log})
+	return session.Remove(e.ctx, st, disk, session.RemoveOptions{KeepAudit: keepAudit, Force: force, Note: e.removing})
 }
+
+// removing says what becomes of what a session has that is removed.
+func (e *env) removing(text string) { fmt.Fprintf(e.stderr, "astridfs: %s\n", oneLine(text)) }
 
 // changed counts a session's changes.
 func (e *env) changed(st *store.Store, disk *store.Session) (n int, err error) {
@@ -279,7 +282,7 @@ func (e *env) prune(force, dryRun bool) error {
 			}
 		}
 		if !dryRun {
-			if err := session.Remove(e.ctx, st, disk, session.RemoveOptions{Force: force, Log: e.log}); err != nil {
+			if err := session.Remove(e.ctx, st, disk, session.RemoveOptions{Force: force, Note: e.removing}); err != nil {
 				return err
 			}
 		}
