@@ -22,7 +22,7 @@ type layers struct {
 	inos    int // of Work/inos: inodes kept so that their number is not given out again
 
 	privileged bool // root: may use what anybody owns
-	allUsers   bool // may set any owner: root, and not of a user namespace
+	allUsers   bool // may set any owner: root with CAP_CHOWN, and not of a user namespace
 	tmpfile    bool // Work can hold files without a name
 }
 

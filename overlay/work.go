@@ -172,7 +172,7 @@ func (fs *FS) probe() error {
 		return err
 	}
 	ly.privileged = unix.Geteuid() == 0
-	ly.allUsers = ly.privileged && !inUserNamespace()
+	ly.allUsers = ly.privileged && mayChown() && !inUserNamespace()
 	var err error
 	for _, ns := range []string{nsTrusted, nsUser} {
 		if ns == nsTrusted && fs.opt.UserXattr {
@@ -205,6 +205,15 @@ func (fs *FS) probe() error {
 	ly.tmpfile = err == nil
 	closeFD(max(fd, -1))
 	return nil
+}
+
+// mayChown tells whether this process has CAP_CHOWN, which a container may lack.
+// Where that cannot be found out it has.
+func mayChown() bool {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	err := unix.Capget(&head, &data[0])
+	return err != nil || data[0].Effective&(1<<unix.CAP_CHOWN) != 0
 }
 
 // inUserNamespace tells whether this process knows some users only. Where that

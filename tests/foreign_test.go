@@ -13,7 +13,7 @@ import (
 
 // Who may not give files away changes, in a session, what others own and let
 // anybody change, and commits it: an ordinary user, and root of a user
-// namespace, as of a container, which knows none of the others.
+// namespace, or of a container that may not.
 func TestFilesOfOthers(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return // it makes the files of others
@@ -26,12 +26,17 @@ func TestFilesOfOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, run := range map[string][]string{
-		"ordinary user":  {"bash"},
-		"user namespace": {"unshare", "--map-root-user", "bash"},
+	for name, c := range map[string]struct {
+		user int
+		run  []string
+	}{
+		"ordinary user":          {65534, []string{"bash"}},
+		"user namespace":         {65534, []string{"unshare", "--map-root-user", "bash"}},
+		"root without CAP_CHOWN": {0, []string{"setpriv", "--bounding-set=-chown", "bash"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			const user, other = 65534, 4711
+			const other = 4711
+			user, run := c.user, c.run
 			dir, err := os.MkdirTemp("", "astridfs-user-")
 			if err != nil {
 				t.Fatal(err)
@@ -67,7 +72,7 @@ func TestFilesOfOthers(t *testing.T) {
 				test ! -e ws/dir`)...)
 			cmd.Dir = dir
 			cmd.Env = append(os.Environ(), "HOME="+dir, "TMPDIR="+dir, "ASTRIDFS_STATE_DIR="+in("state"))
-			cmd.SysProcAttr = &unix.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+			cmd.SysProcAttr = &unix.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(user), Gid: uint32(user)}}
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
