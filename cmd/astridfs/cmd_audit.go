@@ -364,7 +364,7 @@ func (e *env) auditTail(c *cli.Context) error {
 		}
 		return nil
 	}
-	return a.fault(auditlog.Follow(e.ctx, a.dir, f, seen, print))
+	return a.fault(auditlog.Follow(whileRead(e.ctx, e.stdout), a.dir, f, seen, print))
 }
 
 func (e *env) auditExport(c *cli.Context) error {

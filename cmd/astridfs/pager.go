@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -53,4 +54,27 @@ func (e *env) paged(wanted bool, f func(io.Writer) error) error {
 		return f(e.stdout)
 	}
 	return nil
+}
+
+// whileRead returns a context that ends with ctx, and when nobody reads the pipe w
+// any more: who waits for something to write would not find that out.
+func whileRead(ctx context.Context, w io.Writer) context.Context {
+	f, ok := w.(*os.File)
+	if !ok {
+		return ctx
+	}
+	if st, err := f.Stat(); err != nil || st.Mode()&os.ModeNamedPipe == 0 {
+		return ctx
+	}
+	ctx, end := context.WithCancel(ctx)
+	go func() { // it ends with the process
+		defer end()
+		pipe := []unix.PollFd{{Fd: int32(f.Fd())}} // an error is told without being asked for
+		for {
+			if n, err := unix.Poll(pipe, -1); n != 0 || err != unix.EINTR {
+				return
+			}
+		}
+	}()
+	return ctx
 }
