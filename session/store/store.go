@@ -142,7 +142,8 @@ func (s *Store) Names() ([]string, error) {
 		if CheckName(e.Name()) != nil {
 			continue
 		}
-		if _, err := os.Lstat(filepath.Join(s.dir, e.Name(), fileName)); err == nil {
+		dir := filepath.Join(s.dir, e.Name())
+		if _, err := os.Lstat(filepath.Join(dir, fileName)); err == nil || hasLayers(dir) {
 			names = append(names, e.Name())
 		}
 	}
@@ -158,6 +159,12 @@ func (s *Store) Load(name string) (*Session, error) {
 	}
 	dir := filepath.Join(s.dir, name)
 	f, err := readFile(dir)
+	if errors.Is(err, fs.ErrNotExist) && hasLayers(dir) {
+		if f, err = readFile(dir); errors.Is(err, fs.ErrNotExist) { // not that it was made just now
+			path := filepath.Join(dir, fileName)
+			return nil, fault.New(fault.Failed, mend(path), "session file %s is gone", path)
+		}
+	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return nil, fault.New(fault.Failed, "see what there is with: astridfs sessions list",
 			"no session %q in %s", name, s.dir).By(ErrUnknown)
@@ -170,6 +177,12 @@ func (s *Store) Load(name string) (*Session, error) {
 			"session %s is a copy of session %s", name, f.Name)
 	}
 	return &Session{Dir: dir, File: f}, nil
+}
+
+// hasLayers tells whether dir is of a session: it is made, and removed, as a whole.
+func hasLayers(dir string) bool {
+	st, err := os.Lstat(filepath.Join(dir, "layers"))
+	return err == nil && st.IsDir()
 }
 
 // Create makes the session that f describes. It appears whole or not at all.
