@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 )
 
 // conn is the connection of a mount to the kernel. It reads requests, has
@@ -20,8 +21,11 @@ import (
 // go-fuse's own server lets several threads wait in read(2). To the Go runtime
 // each is a system call that takes long: it takes the processor away from it and
 // gives it back for the next request, which costs more than most requests do. So
-// here one goroutine waits, for a moment by looking (spin.go) and then in the
-// runtime's poller, and serves what it reads by itself. Others read
+// here one goroutine waits, for a moment by looking (spin.go) and then in poll(2),
+// and serves what it reads by itself: one alone may keep its processor meanwhile,
+// if nobody else needs it. (If that is the only one, it waits in the runtime's
+// poller, which would wait for other descriptors no sooner than the monitor sees
+// that nobody does.) Others read
 //
 //   - in its place, when it is about to serve a kind of request that took long
 //     lately, or when it turns out to have been serving one for a while (see
@@ -34,6 +38,8 @@ type conn struct {
 	fd    int // file's, for those whom serve waits for
 	proto *fuse.ProtocolServer
 	log   Logger
+
+	single bool // there is one processor
 
 	offer  fuse.InitIn // the kernel's
 	agreed uint64      // capabilities
@@ -138,17 +144,20 @@ func (w *worker) read(fd uintptr) {
 // newConn takes over fd, a descriptor of /dev/fuse that is mounted, and agrees
 // with the kernel on how to talk.
 func newConn(fs fuse.RawFileSystem, fd int, opt *fuse.MountOptions, log Logger) (*conn, error) {
-	if err := syscall.SetNonblock(fd, true); err != nil {
-		return nil, errors.Join(err, syscall.Close(fd))
-	}
 	c := &conn{
-		file: os.NewFile(uintptr(fd), devFuse), fd: fd, proto: fuse.NewProtocolServer(fs, opt), log: log,
-		soon: newSpinner(), turn: make(chan struct{}), begun: make(chan struct{}, 1), ended: make(chan struct{}), workers: make(map[*worker]bool),
+		fd: fd, proto: fuse.NewProtocolServer(fs, opt), log: log, single: runtime.GOMAXPROCS(0) < 2 || runtime.NumCPU() < 2,
+		turn: make(chan struct{}), begun: make(chan struct{}, 1), ended: make(chan struct{}), workers: make(map[*worker]bool),
+	}
+	c.soon.off = c.single
+	// The runtime's poller takes files that do not block, and this one only if it is to.
+	err := syscall.SetNonblock(fd, c.single)
+	c.file = os.NewFile(uintptr(fd), devFuse)
+	if err = errors.Join(err, syscall.SetNonblock(fd, true)); err != nil {
+		return nil, errors.Join(err, c.file.Close())
 	}
 	c.spare.New = newWorker
 	c.many.Store(manyMin)
-	err := c.init()
-	if err != nil {
+	if err := c.init(); err != nil {
 		return nil, errors.Join(err, c.file.Close())
 	}
 	return c, nil
@@ -331,10 +340,8 @@ func (c *conn) next(w *worker, answered bool) bool {
 	fd := uintptr(c.fd)
 	for {
 		w.waited = false
-		if !w.try(fd) && !(answered && c.soon.wait(func() bool { return w.try(fd) })) {
-			if err := c.raw.Read(w.try); err != nil {
-				w.read(fd) // the poller does not say what the end is called
-			}
+		for ok := w.try(fd) || answered && c.soon.wait(func() bool { return w.try(fd) }); !ok; {
+			ok = c.sleep(w)
 		}
 		switch w.errno {
 		case 0:
@@ -344,9 +351,6 @@ func (c *conn) next(w *worker, answered bool) bool {
 			w.errno = syscall.EIO
 		case syscall.ENOENT, syscall.EINTR: // who asked did not wait
 			continue
-		case syscall.EAGAIN:
-			time.Sleep(patience)
-			continue
 		case syscall.ENODEV, syscall.ECONNABORTED:
 		default:
 			c.log.Printf("fusefs: reading a request: %v", w.errno)
@@ -354,6 +358,24 @@ func (c *conn) next(w *worker, answered bool) bool {
 		c.end()
 		return false
 	}
+}
+
+// sleep waits until there may be a request, or the end of the connection, and tells
+// whether w has read it.
+func (c *conn) sleep(w *worker) bool {
+	var err error
+	if c.single {
+		if err = c.raw.Read(w.try); err == nil {
+			return true
+		}
+	} else {
+		_, err = unix.Poll([]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN}}, -1)
+	}
+	ok := w.try(uintptr(c.fd))
+	if !ok && err != nil && err != syscall.EINTR {
+		time.Sleep(patience) // short of memory
+	}
+	return ok
 }
 
 // end is called once the kernel has let go.

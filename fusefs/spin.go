@@ -1,9 +1,6 @@
 package fusefs
 
-import (
-	"runtime"
-	"time"
-)
+import "time"
 
 // spinner looks again and again for what comes soon, for a short while, before its
 // caller has itself woken for it. A program that goes through files sends its next
@@ -22,15 +19,13 @@ const (
 	// spinTime is how long it looks, at most.
 	spinTime = 50 * time.Microsecond
 	// spinSaves is about what being woken takes of both sides' processor time.
-	spinSaves = 40 * time.Microsecond
+	spinSaves = 30 * time.Microsecond
 	// spinSavedMax bounds what it spends when what came soon comes so no more.
 	spinSavedMax = 8 * spinTime
 	// spinTrial is what a wait without looking is counted as saving, so that it
 	// tries again after some 250 of them.
 	spinTrial = spinTime / 250
 )
-
-func newSpinner() spinner { return spinner{off: runtime.GOMAXPROCS(0) < 2 || runtime.NumCPU() < 2} }
 
 // wait calls try, which tells whether there is something, until it does. It is false
 // if that took too long, or is likely to.
