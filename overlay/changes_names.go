@@ -167,30 +167,48 @@ func (fs *FS) nameUpper(ctx context.Context, path string, id at.Ident) error {
 }
 
 // nameBack notes that a name of the lower file low, in the directory fd, that
-// the upper layer had removed counts no more: it shows again, or the workspace
-// is about to lose it too. Nodes in memory learn of it by a refresh.
-func (fs *FS) nameBack(low *cover, fd int, shows bool) error {
+// the upper layer had removed shows again. Nodes in memory learn of it by a refresh.
+func (fs *FS) nameBack(low *cover, fd int) error {
 	if low.attr.Nlink < 2 || !fs.hard.used.Load() {
 		return nil
 	}
 	idx := fs.indexName(low.in, fd, low.name, &low.attr, low.id)
-	if shows {
-		if err := fs.addNlink(fs.homeFD(idx), idx, 'U'); err != nil {
-			return err
-		}
+	err := fs.addNlink(fs.homeFD(idx), idx, 'U')
+	if err == nil {
+		err = fs.addNlink(fs.ly.links, countPrefix+idx, 'L')
 	}
-	if !shows && low.attr.Nlink == 2 {
-		err := at.Unlink(fs.ly.links, countPrefix+idx, 0) // it has one name then
-		if err == syscall.ENOENT {
-			err = nil
-		}
-		return err
-	}
-	err := fs.addNlink(fs.ly.links, countPrefix+idx, 'L')
-	if err == nil && shows {
+	if err == nil {
 		err = fs.addNlink(fs.ly.links, countPrefix+idx, 'S')
 	}
 	return err
+}
+
+// nameGoes notes how many names of the lower file low, in the directory fd, show,
+// in a way that does not depend on whether the workspace has lost those yet which
+// it is about to lose, and the view has lost before. forget is called when it has.
+// Nodes in memory learn of it by a refresh.
+func (fs *FS) nameGoes(low *cover, fd int) (forget func(), err error) {
+	forget = func() {}
+	if low.attr.Nlink < 2 || !fs.hard.used.Load() {
+		return forget, nil
+	}
+	name := countPrefix + fs.indexName(low.in, fd, low.name, &low.attr, low.id)
+	if low.attr.Nlink == 2 { // it has one name then
+		forget = func() { at.Unlink(fs.ly.links, name, 0) }
+	}
+	var buf [markValueMax]byte
+	v, ok, err := fs.ly.get(fs.ly.links, name, markNlink, buf[:])
+	if err == syscall.ENOENT {
+		err = nil
+	}
+	if err != nil || !ok || v == "" || v[0] != 'L' {
+		return forget, err
+	}
+	n, err := strconv.ParseInt(v[1:], 10, 32)
+	if err != nil {
+		return forget, nil // unreadable, so not counted with
+	}
+	return forget, fs.ly.set(fs.ly.links, name, markNlink, nlinkMark('S', int32(low.attr.Nlink)+int32(n)))
 }
 
 // addNlink adds one to the link count recorded in the work directory for a copy

@@ -54,7 +54,7 @@ func (b *batch) flush() error {
 		}
 		switch {
 		case errors.Is(err, errMeanwhile) || vanished(err):
-			b.c.left(o.path, errMeanwhile)
+			b.c.left(o.path, meanwhile(err))
 		case err != nil && first == nil:
 			first = pathError(o.path, err)
 		case err == nil && (named[i] || first == nil):

@@ -40,7 +40,7 @@ func (c *commit) create(b *batch, name, path string) error {
 // was worked on, and returns any other error.
 func (c *commit) passing(path string, err error) error {
 	if errors.Is(err, errMeanwhile) || vanished(err) || errors.Is(err, syscall.ENOTDIR) {
-		c.left(path, errMeanwhile)
+		c.left(path, meanwhile(err))
 		return nil
 	}
 	return pathError(path, err)

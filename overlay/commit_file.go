@@ -357,44 +357,6 @@ func (c *commit) nameNew(o *object, fd int, s *staged) error {
 	return err
 }
 
-// swapIn puts the temporary object t in the place of what o covers, and removes
-// that.
-func (c *commit) swapIn(p *place, o *object, fd int, t string) error {
-	a, id, err := at.Stat(fd, o.name)
-	if err != nil {
-		return err
-	}
-	if !unchanged(&a, id, &o.low.attr, o.low.id) {
-		return errMeanwhile
-	}
-	if !o.low.isDir() && !o.attr.IsDir() {
-		return c.losesName(&o.low, fd, func() error { return at.Rename(fd, t, fd, o.name, 0) })
-	}
-	if err := c.resurvey(); err != nil {
-		return err
-	}
-	for _, r := range c.survey.redirects {
-		if o.low.isDir() && within(r.redirect, o.path) {
-			return errMeanwhile // another directory shows what is in it
-		}
-	}
-	if err := c.fs.log.append(baseRecord{kind: baseDeleting, path: o.path}); err != nil {
-		return err
-	}
-	err = c.losesAll(&o.low, func() error {
-		if err := at.Rename(fd, t, fd, o.name, unix.RENAME_EXCHANGE); err != nil {
-			return err
-		}
-		c.step("exchanged")
-		return removeTree(fd, t, true)
-	})
-	if err != nil || !o.low.isDir() {
-		return err
-	}
-	// What is known of its entries is over, too.
-	return c.note(baseRecord{kind: baseClearTree, path: o.path})
-}
-
 // setAttrs gives the entry that o covers the attributes of o in which they
 // differ, and o's times, and notes what it is then.
 func (c *commit) setAttrs(o *object, diff What) error {

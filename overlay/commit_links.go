@@ -274,23 +274,28 @@ func (fs *FS) namesLeft(tree *baseTree, files map[*fingerprint]bool, fn func(old
 	return err
 }
 
-// keepNumber has the number of a lower file that goes, low in the directory fd,
-// not given to another one if an upper file shows it.
-func (c *commit) keepNumber(low *cover, fd int) {
-	if ino := c.fs.devs.ino(low.id); len(c.survey.strangers[ino]) > 0 {
-		c.fs.inos.keep(c.fs, fd, low.name, ino)
+// unlink removes name in the directory fd of the workspace, a name of the lower
+// file low, whose number is not given to another one then if an upper file shows it.
+func (c *commit) unlink(low *cover, fd int, name string) error {
+	ino := c.fs.devs.ino(low.id)
+	kept := low.attr.Nlink < 2 && len(c.survey.strangers[ino]) > 0 && c.fs.inos.keep(c.fs, fd, name, ino)
+	err := at.Unlink(fd, name, 0)
+	if err != nil && kept {
+		c.fs.inos.release(c.fs, ino) // or the file would have two names
 	}
+	return err
 }
 
 // keep reserves the number of a lower file that goes and that an upper file
 // elsewhere shows, so that the host does not give it to another; until the next
 // Open that finds it shown no more. It cannot where the workspace is on another
 // filesystem than the upper layer.
-func (r *reservedInos) keep(fs *FS, fd int, name string, ino uint64) {
+func (r *reservedInos) keep(fs *FS, fd int, name string, ino uint64) bool {
 	if at.Link(fd, name, fs.ly.inos, strconv.FormatUint(ino, 10)) != nil {
-		return
+		return false
 	}
 	r.mu.Lock()
 	r.set[ino] = struct{}{}
 	r.mu.Unlock()
+	return true
 }

@@ -126,21 +126,23 @@ func (c *commit) leaves(o *object) baseRecord {
 // many are hidden, and the change time in its fingerprints, which moves with
 // the count.
 func (c *commit) losesName(low *cover, fd int, fn func() error) error {
-	if low.attr.IsDir() {
-		return fn()
-	}
-	if low.attr.Nlink < 2 {
-		c.keepNumber(low, fd)
+	if low.attr.IsDir() || low.attr.Nlink < 2 {
 		return fn()
 	}
 	if c.fs.onlyWay(low) {
 		return errMeanwhile
 	}
-	if err := c.fs.nameBack(low, fd, false); err != nil {
+	forget, err := c.fs.nameGoes(low, fd)
+	if err != nil {
 		return err
 	}
+	c.step("counted")
 	c.recount = true
-	return c.touch(fd, low.name, low.id, nil, func(int) error { return fn() })
+	err = c.touch(fd, low.name, low.id, nil, func(int) error { return fn() })
+	if err == nil {
+		forget()
+	}
+	return err
 }
 
 // onlyWay tells whether somebody has a lower file open, with further names in
@@ -163,10 +165,10 @@ func (fs *FS) onlyWay(low *cover) bool {
 // removes.
 func (c *commit) losesAll(low *cover, fn func() error) error {
 	several := make(map[at.Ident]*vfs.Attr)
+	var forget []func()
 	one := func(f *cover) error {
 		return f.location().use(func(fd int, _ string) error {
 			if f.attr.Nlink < 2 {
-				c.keepNumber(f, fd)
 				return nil
 			}
 			if c.fs.onlyWay(f) {
@@ -178,7 +180,9 @@ func (c *commit) losesAll(low *cover, fn func() error) error {
 					return err
 				}
 			}
-			return c.fs.nameBack(f, fd, false)
+			done, err := c.fs.nameGoes(f, fd)
+			forget = append(forget, done)
+			return err
 		})
 	}
 	var err error
@@ -196,12 +200,19 @@ func (c *commit) losesAll(low *cover, fn func() error) error {
 	if err != nil {
 		return err
 	}
-	if err := fn(); err != nil {
+	if err = fn(); err == nil {
+		for _, done := range forget {
+			done()
+		}
+	}
+	if len(several) == 0 || err != nil && !errors.Is(err, errMeanwhile) {
 		return err
 	}
-	if len(several) == 0 {
-		return nil
-	}
+	return errors.Join(err, c.lostSeveral(several))
+}
+
+// lostSeveral notes what became of files of which names were taken.
+func (c *commit) lostSeveral(several map[at.Ident]*vfs.Attr) error {
 	c.recount = true
 	c.step("touched")
 	// Whoever looked at such a file before has recorded it by now.

@@ -176,7 +176,11 @@ func (c *commit) aside(p *place, o *object, was *cover) error {
 				return err
 			}
 			c.step("aside")
-			return removeTree(fd, t, true)
+			err := c.removeAside(p, o.path, was, t)
+			if errors.Is(err, errMeanwhile) { // somebody's, who finds it where it was
+				err = errors.Join(err, at.Rename(fd, t, fd, name, unix.RENAME_NOREPLACE))
+			}
+			return err
 		})
 	})
 	if err != nil {

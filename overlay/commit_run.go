@@ -204,20 +204,50 @@ func (c *commit) removeLower(origin string, low *cover) error {
 			return errMeanwhile // it would take with it what another directory shows
 		}
 	}
-	return c.removeBelow(origin, low)
+	return c.removeBelow(origin, low, c.losesName)
 }
 
-func (c *commit) removeBelow(origin string, low *cover) error {
+// removeAside removes what was put aside, as t in the directory of p, from the
+// place origin, where it was low, as far as each entry is what it was when it was
+// deleted in the view. What the names of its files were is known already.
+func (c *commit) removeAside(p *place, origin string, low *cover, t string) error {
+	in := p.lowers[0]
+	a, id, err := location{in.at, t}.stat()
+	if err != nil {
+		return err
+	}
+	if id != low.id {
+		return errMeanwhile
+	}
+	now := cover{in: in, name: t, attr: a, id: id} // which the view does not show
+	if a.IsDir() {
+		now.lowers = []*ldir{{at: in.at.Child(t, id), up: in, name: t, layer: in.layer}}
+	}
+	return c.removeBelow(origin, &now, nil)
+}
+
+// removeBelow removes a lower entry that was at origin. lose is losesName, or nil
+// where that is seen to.
+func (c *commit) removeBelow(origin string, low *cover, lose func(low *cover, fd int, fn func() error) error) error {
 	if !low.isDir() {
-		if p := c.walk.recorded(origin, low); !c.opt.Force && (p == nil || *p != c.fs.log.printOf(&low.attr, low.id)) {
+		now := c.fs.log.printOf(&low.attr, low.id)
+		p := c.walk.recorded(origin, low)
+		if p != nil && lose == nil {
+			now.ctime = p.ctime // which moves with the names of a file
+		}
+		if !c.opt.Force && (p == nil || *p != now) {
 			return errMeanwhile
 		}
 		return low.location().use(func(fd int, name string) error {
-			return c.losesName(low, fd, func() error {
-				err := at.Unlink(fd, name, 0)
+			remove := func() error {
+				err := c.unlink(low, fd, name)
 				c.step("removed")
 				return err
-			})
+			}
+			if lose == nil {
+				return remove()
+			}
+			return lose(low, fd, remove)
 		})
 	}
 	if err := c.stop(); err != nil {
@@ -230,7 +260,7 @@ func (c *commit) removeBelow(origin string, low *cover) error {
 	for _, name := range names {
 		sub, err := c.fs.cover(low.lowers, name)
 		if err == nil && sub.exists() {
-			err = c.removeBelow(joinPath(origin, name), &sub)
+			err = c.removeBelow(joinPath(origin, name), &sub, lose)
 		}
 		if err != nil {
 			return err

@@ -92,7 +92,7 @@ func (d *discard) shows(low *cover) error {
 		if f.isDir() || f.attr.Nlink < 2 {
 			return nil
 		}
-		return f.location().use(func(fd int, _ string) error { return d.fs.nameBack(f, fd, true) })
+		return f.location().use(func(fd int, _ string) error { return d.fs.nameBack(f, fd) })
 	}
 	if !low.exists() || low.isDir() && d.survey.movedTo(low) != "" {
 		return nil // or it shows elsewhere already
