@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -13,7 +14,7 @@ import (
 )
 
 // patience is how long a command waits for a session whose owner is just
-// starting or ending.
+// starting or ending, and does nothing.
 const patience = 5 * time.Second
 
 // Options say who opens a session.
@@ -77,7 +78,8 @@ func attached(ctx context.Context, disk *store.Session, opt Options, own func(co
 // attach has own open the session, or finds its owner. While one owner follows
 // another, it waits its turn.
 func attach(ctx context.Context, disk *store.Session, opt Options, own func() (Conn, error)) (Conn, error) {
-	give, holder := time.Now().Add(patience), 0
+	var holder work
+	give, last := time.Now().Add(patience), time.Now().Add(endurance)
 	for {
 		c, err := own()
 		if !errors.Is(err, store.ErrLocked) {
@@ -88,7 +90,6 @@ func attach(ctx context.Context, disk *store.Session, opt Options, own func() (C
 			return c, err
 		}
 		live := &client{disk: disk, version: opt.Version}
-		start := time.Now()
 		if err = live.ping(ctx); err == nil {
 			return sameAudit(live, &opt)
 		}
@@ -98,11 +99,16 @@ func attach(ctx context.Context, disk *store.Session, opt Options, own func() (C
 		if !errors.Is(err, errNoAnswer) {
 			return nil, err
 		}
-		if h := disk.Holder().PID; h != holder {
-			give, holder = time.Now().Add(patience), h
+		if pid := disk.Holder().PID; pid != holder.pid {
+			give, holder = time.Now().Add(patience), work{pid: pid}
+			holder.goesOn() // from now on
 		}
-		if time.Now().After(give) || time.Since(start) >= answerTime {
+		now := time.Now()
+		if errors.Is(err, os.ErrDeadlineExceeded) || now.After(last) || now.After(give) && !holder.goesOn() {
 			return nil, busy(disk)
+		}
+		if now.After(give) {
+			give = now.Add(patience)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -1,12 +1,12 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -16,8 +16,8 @@ import (
 	"github.com/astridfs/astridfs/session/wire"
 )
 
-// answerTime is how long an owner may take to greet, which it does at once unless
-// hundreds of capsules begin together on a slow machine, and cancelTime how long
+// answerTime is how long an owner that does nothing may take to greet, which it
+// does at once unless the machine has too much else to do, and cancelTime how long
 // to stop after it was told to.
 const (
 	answerTime = 10 * time.Second
@@ -32,6 +32,7 @@ var errNoAnswer = errors.New("the session's owner does not answer")
 type client struct {
 	disk    *store.Session
 	version string
+	answer  time.Duration // in place of answerTime; 0: that
 }
 
 // Recorded implements Conn.
@@ -72,16 +73,24 @@ func (c *client) call(ctx context.Context, op string, args any, x exchange, resu
 	}
 	defer conn.Close()
 	w := wire.NewConn(conn)
-	if err := c.greet(conn, w, request{Op: op, Args: raw}); err != nil {
+	release := cutOff(ctx, conn, cmp.Or(c.answer, answerTime))
+	err = c.greet(w, request{Op: op, Args: raw})
+	if rerr := release(); err == nil {
+		err = rerr
+	}
+	if err != nil && ctx.Err() != nil {
+		return cancelled(ctx, err)
+	}
+	if err != nil {
 		return err
 	}
 	x.defaults()
-	release := context.AfterFunc(ctx, func() {
+	settled := context.AfterFunc(ctx, func() {
 		// Best effort: closing the connection, at the latest, says the same.
 		conn.SetDeadline(time.Now().Add(cancelTime))
 		w.Write(wire.Cancel)
 	})
-	defer release()
+	defer settled()
 	err = x.run(w, result)
 	if err != nil && ctx.Err() != nil {
 		return cancelled(ctx, err)
@@ -89,10 +98,7 @@ func (c *client) call(ctx context.Context, op string, args any, x exchange, resu
 	return err
 }
 
-func (c *client) greet(conn *net.UnixConn, w *wire.Conn, req request) error {
-	if err := conn.SetDeadline(time.Now().Add(answerTime)); err != nil {
-		return err
-	}
+func (c *client) greet(w *wire.Conn, req request) error {
 	err := w.WriteJSON(wire.Hello, wire.HelloMessage{Protocol: wire.Version, Program: c.version, PID: os.Getpid()})
 	if err == nil {
 		err = w.WriteJSON(wire.Request, req)
@@ -115,7 +121,7 @@ func (c *client) greet(conn *net.UnixConn, w *wire.Conn, req request) error {
 			"session %s is in use by process %d of another version (astridfs %s, protocol %d; this is %s, protocol %d)",
 			c.disk.File.Name, hello.PID, hello.Program, hello.Protocol, c.version, wire.Version)
 	}
-	return conn.SetDeadline(time.Time{})
+	return nil
 }
 
 // defaults makes frames that the call does not expect count for nothing.

@@ -29,7 +29,7 @@ func TestKilled(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); !killed(cmd.Process.Pid); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !killed(cmd.Process.Pid); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("a zombie is said to live")
 		}

@@ -21,8 +21,12 @@ type roaming struct {
 
 // ask does f with the session's owner.
 func (r *roaming) ask(ctx context.Context, f func(Conn) error) error {
-	for give := time.Now().Add(patience); ; {
+	var give time.Time
+	for {
 		err := f(r.Conn)
+		if give.IsZero() {
+			give = time.Now().Add(patience)
+		}
 		switch {
 		case err == nil || ctx.Err() != nil || !unasked(err):
 			return err

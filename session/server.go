@@ -27,7 +27,7 @@ const (
 	maxClients  = 512
 	maxRuns     = 256
 	maxRequests = 64
-	helloTime   = 10 * time.Second
+	helloTime   = time.Minute
 )
 
 // request is what a Request frame holds.

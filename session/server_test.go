@@ -225,7 +225,7 @@ func TestCancel(t *testing.T) {
 
 	conn := dial(t, c)
 	w := wire.NewConn(conn)
-	if err := c.greet(conn, w, request{Op: opRun, Args: []byte("{}")}); err != nil {
+	if err := c.greet(w, request{Op: opRun, Args: []byte("{}")}); err != nil {
 		t.Fatal(err)
 	}
 	<-started
@@ -276,7 +276,7 @@ func TestRuleBreakers(t *testing.T) {
 	for _, k := range []wire.Kind{wire.Data, wire.End, wire.Stdout, wire.Hello, 99} {
 		conn := dial(t, c)
 		w := wire.NewConn(conn)
-		if err := c.greet(conn, w, request{Op: opRun, Args: []byte("{}")}); err != nil {
+		if err := c.greet(w, request{Op: opRun, Args: []byte("{}")}); err != nil {
 			t.Fatal(err)
 		}
 		if err := w.Write(k, []byte{0, 'x'}); err != nil {
