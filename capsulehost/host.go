@@ -36,8 +36,9 @@ type Options struct {
 	// Logger is told of what went wrong in the host; nil: nobody is.
 	Logger *slog.Logger
 	// HostCalls is how many calls of astrid:fs may be under way at a time, of
-	// all guests together; 0 is 64. One more waits up to HostCallWait (0 is 5
-	// seconds, negative is not at all) and is then answered would-block.
+	// all guests together; 0 is 64. One more waits for its turn, unless none of
+	// them ends within HostCallWait (0 is 5 seconds, negative is not to wait at
+	// all): then it is answered would-block.
 	HostCalls    int
 	HostCallWait time.Duration
 	// CompileWorkers is how many goroutines compile a module; 0 is 2.
