@@ -98,8 +98,8 @@ func TestKilledWhileWriting(t *testing.T) {
 	before := manifest(t, b.ws)
 	for round := range 5 {
 		b.mount()
-		acked := make(chan string, 1<<16)
-		stopped := make(chan struct{})
+		want, last := map[string]string{}, "" // of the goroutine until it has stopped
+		begun, stopped := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(stopped)
 			for i := 0; ; i++ {
@@ -113,20 +113,19 @@ func TestKilledWhileWriting(t *testing.T) {
 					os.Rename(tmp, filepath.Join(b.mnt, name)) != nil {
 					return
 				}
-				acked <- name + "\x00" + content
+				want[name], last = content, name
+				if i == 0 {
+					close(begun)
+				}
 			}
 		}()
+		select {
+		case <-begun:
+		case <-stopped:
+		}
 		time.Sleep(time.Duration(50+round*37) * time.Millisecond)
 		b.killOwner()
 		<-stopped
-		close(acked)
-		want := map[string]string{}
-		last := ""
-		for a := range acked {
-			name, content, _ := strings.Cut(a, "\x00")
-			want[name] = content
-			last = name
-		}
 		if len(want) == 0 {
 			t.Fatal("nothing was written before the kill")
 		}

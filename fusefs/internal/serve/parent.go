@@ -99,12 +99,12 @@ func (m *Mount) end() {
 	var err error
 	select {
 	case err = <-m.exited:
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		m.t.Errorf("child does not end")
 		m.cmd.Process.Signal(syscall.SIGQUIT) // its goroutines go to stderr
 		select {
 		case <-m.exited:
-		case <-time.After(2 * time.Second):
+		case <-time.After(20 * time.Second):
 			m.cmd.Process.Kill()
 		}
 	}
