@@ -12,9 +12,29 @@ import (
 	"github.com/astridfs/astridfs/fusefs/internal/serve"
 )
 
+// memoryTries is how often a test looks whether the kernel keeps something. It
+// takes it away where it is short of memory, which is not always so.
+const memoryTries = 5
+
 // The kernel keeps the listing of a large directory, also if others changed the
-// directory while one was under way or after one was given up.
+// directory while one was under way or after one was given up. One whose pages it
+// takes away half collected it never keeps again, so each try is a new mount.
 func TestListingIsKept(t *testing.T) {
+	for try := range memoryTries {
+		lost := listingLost(t)
+		if lost == "" {
+			return
+		}
+		t.Log(lost)
+		if try == memoryTries-1 {
+			t.Error("listings are not kept")
+		}
+	}
+}
+
+// listingLost tells which listing was not kept, or "".
+func listingLost(t *testing.T) (lost string) {
+	t.Helper()
 	const entries = 2000
 	dirs := overlayDirs(t)
 	for i := range entries {
@@ -43,10 +63,9 @@ func TestListingIsKept(t *testing.T) {
 			}
 			costs = append(costs, requests)
 		}
-		// At most one for the directory's attributes. The kernel may be short of
-		// memory once, but not always.
-		if slices.Min(costs[1:]) > 1 {
-			t.Errorf("%s: requests of listings in a row: %v", what, costs)
+		// At most one for the directory's attributes.
+		if slices.Min(costs[1:]) > 1 && lost == "" {
+			lost = fmt.Sprintf("%s: requests of listings in a row: %v", what, costs)
 		}
 	}
 	change := func(name string) {
@@ -81,6 +100,7 @@ func TestListingIsKept(t *testing.T) {
 	}
 	change("after one was given up")
 	kept("given up")
+	return lost
 }
 
 // Listings are right while others change the directory all the time.
@@ -168,18 +188,24 @@ func TestListedDirectoriesAreKept(t *testing.T) {
 		}
 		return st
 	}
-	if l := names(t, m.Mountpoint); len(l) != dirs {
-		t.Fatalf("%d entries", len(l))
-	}
-	before := stats()
-	for range 3 {
-		for i := range dirs {
-			look(i)
+	for try := 0; ; try++ {
+		if l := names(t, m.Mountpoint); len(l) != dirs {
+			t.Fatalf("%d entries", len(l))
 		}
-	}
-	// The root's attributes aside.
-	if n := stats() - before; n > 3 {
-		t.Errorf("%d requests for the attributes of %d listed directories", n, dirs)
+		before := stats()
+		for range 3 {
+			for i := range dirs {
+				look(i)
+			}
+		}
+		n := stats() - before
+		if n <= 3 { // the root's attributes
+			break
+		}
+		if try == memoryTries-1 {
+			t.Errorf("%d requests for the attributes of %d listed directories", n, dirs)
+			break
+		}
 	}
 	old := look(7).ModTime()
 	if err := os.WriteFile(filepath.Join(lowerOf(layers), "7", "new"), nil, 0o644); err != nil {
