@@ -109,10 +109,8 @@ func TestKilledCaller(t *testing.T) {
 
 // An abort ends what is under way.
 func TestAbortGivesUpWhatWaits(t *testing.T) {
+	fusectl(t)
 	m, callers := startWaiting(t, 10)
-	if !fusectl(t) {
-		return
-	}
 	m.Must(serve.Request{Op: "abort"})
 	for _, c := range callers {
 		c.Wait()

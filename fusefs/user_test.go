@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/astridfs/astridfs/fusefs/internal/serve"
+	"github.com/astridfs/astridfs/vfs/vfstest"
 )
 
 // userTests are the tests that an ordinary user runs again, who mounts by
@@ -43,7 +44,7 @@ func TestAsOrdinaryUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	reachable(t, dir)
-	letUsersMount(t)
+	vfstest.LetUsersMount(t)
 	tests := userTests
 	if raceEnabled || runtime.GOMAXPROCS(0) == 1 {
 		tests = tests[:userQuick] // the others are run without, elsewhere
@@ -60,32 +61,6 @@ func TestAsOrdinaryUser(t *testing.T) {
 		if !strings.Contains(string(out), "\n--- PASS: "+name+" ") {
 			t.Errorf("%s did not pass", name)
 		}
-	}
-}
-
-// letUsersMount lets ordinary users open /dev/fuse until the test ends. Tests of
-// other packages that do the same wait for it.
-func letUsersMount(t *testing.T) {
-	t.Helper()
-	dev, err := os.Open("/dev/fuse")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Flock(int(dev.Fd()), unix.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
-	fi, err := dev.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.Chmod("/dev/fuse", fi.Mode().Perm()); err != nil {
-			t.Error(err)
-		}
-		dev.Close() // and with it the lock
-	})
-	if err := os.Chmod("/dev/fuse", 0o666); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/astridfs/astridfs/overlay"
 	"github.com/astridfs/astridfs/vfs"
+	"github.com/astridfs/astridfs/vfs/vfstest"
 )
 
 // dump describes everything below the root of a subject, in a form that two
@@ -224,7 +225,7 @@ const differentialOps = 4000
 // and each of the two shows the same tree over the layers that the other wrote.
 func TestDifferential(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip(overlay.Skips["mount"])
+		vfstest.Skip(t, vfstest.KernelOverlay)
 	}
 	total := differentialOps
 	if s := os.Getenv("ASTRIDFS_DIFFERENTIAL_OPS"); s != "" {
@@ -344,7 +345,7 @@ func differential(t *testing.T, seed uint64, count int, mine, theirs overlay.Opt
 // TestNested has kernel overlayfs as the lower layer.
 func TestNested(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip(overlay.Skips["mount"])
+		vfstest.Skip(t, vfstest.KernelOverlay)
 	}
 	below, theirs := layers(t, 1), layers(t, 1)
 	for _, dir := range []string{below.Lower[0], theirs.Lower[0]} {

@@ -1,11 +1,5 @@
 package overlay
 
-// Skips are the reasons for which a test here does not run.
-var Skips = map[string]string{
-	"mount":      "mounting a filesystem of the kernel needs root",
-	"user mount": "what an ordinary user mounts is for the tests of fusefs",
-}
-
 // Pinned tells whether the upper file at path is in use.
 func (fs *FS) Pinned(path string) bool { return fs.pinned(path) }
 

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/astridfs/astridfs/overlay"
+	"github.com/astridfs/astridfs/vfs/vfstest"
 )
 
 // TestListingsAfterKernelMount: a kernel mount takes marks away that it sees no
@@ -12,7 +13,7 @@ import (
 // listings and lookups agree on them.
 func TestListingsAfterKernelMount(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip(overlay.Skips["mount"])
+		vfstest.Skip(t, vfstest.KernelOverlay)
 	}
 	b := newBed(t, func(d string) {
 		put(t, d+"/d/f", "lower")

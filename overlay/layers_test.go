@@ -10,13 +10,14 @@ import (
 
 	"github.com/astridfs/astridfs/overlay"
 	"github.com/astridfs/astridfs/vfs"
+	"github.com/astridfs/astridfs/vfs/vfstest"
 )
 
 // TestXattrWhiteouts: what containers write into lower layers when they cannot
 // make device nodes hides what is below, and is not seen, as with the kernel.
 func TestXattrWhiteouts(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip(overlay.Skips["mount"])
+		vfstest.Skip(t, vfstest.KernelOverlay)
 	}
 	opt := layers(t, 2)
 	top, bottom := opt.Lower[0], opt.Lower[1]
@@ -59,10 +60,12 @@ func TestXattrWhiteouts(t *testing.T) {
 }
 
 // TestNewNodesBelongToTheCaller makes nodes for another user, beside and in the
-// place of lower ones, below directories with a setgid bit and a default ACL.
+// place of lower ones, below directories with a setgid bit and a default ACL. What
+// an ordinary user serves is that user's, whoever calls.
 func TestNewNodesBelongToTheCaller(t *testing.T) {
+	uid, gid, setgid := uint32(5), uint32(6), 77
 	if os.Geteuid() != 0 {
-		return // an ordinary user makes nodes of their own
+		uid, gid, setgid = uint32(os.Geteuid()), uint32(os.Getegid()), os.Getegid()
 	}
 	acl := []byte{2, 0, 0, 0,
 		1, 0, 7, 0, 0xff, 0xff, 0xff, 0xff, 2, 0, 6, 0, 7, 0, 0, 0, 4, 0, 5, 0, 0xff, 0xff, 0xff, 0xff,
@@ -97,7 +100,9 @@ func TestNewNodesBelongToTheCaller(t *testing.T) {
 					put(t, d+"/plain/old", "")
 					put(t, d+"/setgid/old", "")
 					put(t, d+"/acl/old", "")
-					os.Chown(d+"/setgid", 0, 77)
+					if err := os.Chown(d+"/setgid", -1, setgid); err != nil {
+						t.Fatal(err)
+					}
 					os.Chmod(d+"/setgid", 0o755|os.ModeSetgid)
 					if err := unix.Setxattr(d+"/acl", "system.posix_acl_default", acl, 0); err != nil {
 						t.Fatal(err)
@@ -110,15 +115,15 @@ func TestNewNodesBelongToTheCaller(t *testing.T) {
 				b.ok(make(b, &vfs.Caller{UID: 5, GID: 6}, p.Node, "other"))
 				b.ok(make(b, &vfs.Caller{UID: 5, GID: 6}, p.Node, "old"))
 				want := b.stat(parent + "/root")
-				gid := uint32(6)
+				gid := gid
 				if parent == "setgid" {
-					gid = 77
+					gid = uint32(setgid)
 				}
 				wantX, err := b.xattrs(parent + "/root")
 				b.ok(err)
 				for _, n := range []string{"other", "old"} {
 					a := b.stat(parent + "/" + n)
-					if a.UID != 5 || a.GID != gid || a.Mode != want.Mode {
+					if a.UID != uid || a.GID != gid || a.Mode != want.Mode {
 						t.Errorf("%s is %o %d:%d, root's %o", n, a.Mode, a.UID, a.GID, want.Mode)
 					}
 					x, err := b.xattrs(parent + "/" + n)
@@ -174,7 +179,7 @@ func TestMemoryOfNodes(t *testing.T) {
 // directory is reached.
 func TestRedirectBelowOpaque(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip(overlay.Skips["mount"])
+		vfstest.Skip(t, vfstest.KernelOverlay)
 	}
 	opt := layers(t, 1)
 	put(t, opt.Lower[0]+"/d/f", "lower")

@@ -15,6 +15,7 @@ import (
 
 	"github.com/astridfs/astridfs/overlay"
 	"github.com/astridfs/astridfs/vfs"
+	"github.com/astridfs/astridfs/vfs/vfstest"
 )
 
 func TestOpenCopiesNothing(t *testing.T) {
@@ -267,8 +268,8 @@ func TestCancelledCopyUp(t *testing.T) {
 }
 
 func TestNoSpace(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip(overlay.Skips["mount"])
+	if !vfstest.WithMounts(t) {
+		return
 	}
 	b := newBed(t, func(d string) {
 		put(t, d+"/d/big", strings.Repeat("x", 2<<20))

@@ -29,8 +29,8 @@ func TestStress(t *testing.T) {
 		})
 	}
 	t.Run("Mounted", func(t *testing.T) {
-		if os.Geteuid() != 0 {
-			t.Skip(overlay.Skips["user mount"])
+		if os.Geteuid() != 0 && !vfstest.UsersMount() {
+			vfstest.Skip(t, vfstest.NoFuse)
 		}
 		stress(t, seconds, 2, 1, func(fs *overlay.FS) (subject, func()) { return mounted(t, fs) })
 	})

@@ -19,8 +19,8 @@ func CheckLeaks(t *testing.T) {
 		}
 		var extra map[string]int
 		// A file that only a finalizer closes, or a goroutine that is about to
-		// end, gets a little time.
-		for range 50 {
+		// end, gets time for it, which may be long on a busy machine.
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 			extra = map[string]int{}
 			for target, n := range openFiles(t) {
 				if n > before[target] {

@@ -110,7 +110,10 @@ func (m *Mount) end() {
 	}
 	for _, p := range []string{m.Mountpoint, m.Second} {
 		if p != "" {
-			unix.Unmount(p, unix.MNT_DETACH) // usually nothing is there any more
+			// Usually nothing is there any more.
+			if unix.Unmount(p, unix.MNT_DETACH) == unix.EPERM {
+				exec.Command("fusermount3", "-u", "-z", "-q", p).Run()
+			}
 		}
 	}
 	if text := strings.TrimSpace(m.stderr.String()); (err != nil || text != "") && !m.forgiven {
