@@ -295,10 +295,18 @@ func (fs *FS) shownIno(dirfd int, name string, own uint64) (uint64, error) {
 		return own, err
 	}
 	const inode32 = 1 // FILEID_INO32_GEN: number, generation
-	if len(fb) != fbHeader+8 || fb[1] != ovlMagic || fb[3] != 0 || fb[4] != inode32 {
+	if len(fb) < fbHeader || fb[1] != ovlMagic || fb[3] != 0 || fb[4] != inode32 {
 		return own, nil
 	}
-	ino := uint64(binary.LittleEndian.Uint32([]byte(fb[fbHeader:])))
+	var ino uint64
+	switch id := []byte(fb[fbHeader:]); len(id) {
+	case 8:
+		ino = uint64(binary.LittleEndian.Uint32(id))
+	case 12: // tmpfs has its own under the same type: generation, number
+		ino = binary.LittleEndian.Uint64(id[4:])
+	default:
+		return own, nil
+	}
 	dev := fs.ly.lowers[0].at.Ident().Dev
 	for _, l := range fs.ly.lowers {
 		if l.at.Ident().Dev != dev {

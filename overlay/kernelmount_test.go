@@ -50,3 +50,48 @@ func TestListingsAfterKernelMount(t *testing.T) {
 	}
 	dump(t, b.view) // compares listings with lookups
 }
+
+// TestKernelLayersOnTmpfs: what the kernel has copied up on tmpfs, whose file
+// handles are unlike those of other filesystems, is listed with the number that it
+// has.
+func TestKernelLayersOnTmpfs(t *testing.T) {
+	if os.Geteuid() != 0 {
+		vfstest.Skip(t, vfstest.KernelOverlay)
+	}
+	dir, err := os.MkdirTemp("/dev/shm", "overlay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	opt := overlay.Options{Lower: []string{dir + "/lower"}, Upper: dir + "/upper", Work: dir + "/work"}
+	for _, d := range []string{opt.Lower[0], opt.Upper, opt.Work} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, opt.Lower[0]+"/d/f", "one name")
+	put(t, opt.Lower[0]+"/d/g", "two names")
+	if err := os.Link(opt.Lower[0]+"/d/g", opt.Lower[0]+"/h"); err != nil {
+		t.Fatal(err)
+	}
+	mnt, unmount := kernelMount(t, opt, "index=on")
+	inos := map[string]uint64{}
+	for _, p := range []string{"d/f", "d/g"} {
+		if err := os.Chmod(mnt+"/"+p, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		a, err := hostDir(mnt).lstat(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inos[p] = a.Ino
+	}
+	unmount()
+	b := &bed{T: t, view: view{open(t, opt)}, opt: opt}
+	dump(t, b.view) // compares listings with lookups
+	for p, ino := range inos {
+		if now := b.stat(p).Ino; now != ino {
+			t.Errorf("%s was inode %d, is %d", p, ino, now)
+		}
+	}
+}
