@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/astridfs/astridfs/vfs"
+	"github.com/astridfs/astridfs/vfs/vfstest"
 )
 
 // player does random things to a lab.
@@ -201,6 +202,9 @@ func TestRandomDiscards(t *testing.T) {
 // TestRandomKernel has kernel overlayfs read what a partial commit or discard
 // left in the layers: it shows the same.
 func TestRandomKernel(t *testing.T) {
+	if os.Geteuid() != 0 {
+		vfstest.Skip(t, vfstest.KernelOverlay)
+	}
 	for seed := range uint64(randomRounds(t, 10)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			p := newPlayer(t, seed+1000)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,6 +62,15 @@ func renames(p, q string, flags uint) func(subject) error {
 }
 
 func crashCases() []crashCase {
+	list := everyCrashCase()
+	if os.Geteuid() != 0 {
+		// Only root may give a file away.
+		list = slices.DeleteFunc(list, func(c crashCase) bool { return c.name == "chown a symlink" })
+	}
+	return list
+}
+
+func everyCrashCase() []crashCase {
 	nothing := func(subject) error { return nil }
 	hollow := unlinks("d/x", "d/sub/y") // leaves whiteouts in both
 	return []crashCase{

@@ -16,12 +16,32 @@ import (
 	"github.com/astridfs/astridfs/vfs/vfstest"
 )
 
-func TestOpenErrors(t *testing.T) {
-	shm, err := os.MkdirTemp("/dev/shm", "astridfs")
-	if err != nil {
+// onAnotherFilesystem makes a directory that is not on that of temporary files.
+func onAnotherFilesystem(t *testing.T) string {
+	t.Helper()
+	var here, there unix.Stat_t
+	if err := unix.Stat(t.TempDir(), &here); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(shm) })
+	for _, place := range []string{"/dev/shm", "/var/tmp", "."} {
+		dir, err := os.MkdirTemp(place, "astridfs")
+		if err != nil {
+			continue
+		}
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		if err := unix.Stat(dir, &there); err != nil {
+			t.Fatal(err)
+		}
+		if here.Dev != there.Dev {
+			return dir
+		}
+	}
+	t.Fatal("everything is one filesystem")
+	return ""
+}
+
+func TestOpenErrors(t *testing.T) {
+	elsewhere := onAnotherFilesystem(t)
 	for _, c := range []struct {
 		name   string
 		change func(o *overlay.Options)
@@ -51,7 +71,7 @@ func TestOpenErrors(t *testing.T) {
 			os.Symlink(o.Upper, link)
 			o.Lower[0] = link
 		}, overlay.ErrOverlap},
-		{"work elsewhere", func(o *overlay.Options) { o.Work = shm }, overlay.ErrOtherDevice},
+		{"work elsewhere", func(o *overlay.Options) { o.Work = elsewhere }, overlay.ErrOtherDevice},
 		{"work not empty", func(o *overlay.Options) { put(t, o.Work+"/mine/f", "") }, overlay.ErrForeignWork},
 		{"no xattrs", func(o *overlay.Options) { o.Upper, o.Work = "/proc/self/task", "/proc/self/fdinfo" }, nil},
 	} {
