@@ -96,17 +96,27 @@ func (r *rawFS) list(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntry
 	return fuse.OK
 }
 
-// stillVolatile tells whether others may change the directory n without telling.
-// What could not be watched when it was looked up can be since it was listed.
+// stillVolatile tells whether others may change the directory n without anything
+// that shows it. With a volatile root, the kernel compares times itself, but a
+// filesystem below may give two changes one after the other the same. Without,
+// what could not be watched when it was looked up can be since it was listed.
 func (r *rawFS) stillVolatile(ctx *request, n *node) bool {
-	if r.rootVolatile || !n.volatile.Load() {
-		return false // with a volatile root, the kernel compares times itself
+	if !r.rootVolatile && !n.volatile.Load() {
+		return false
 	}
-	if a, err := r.fs.GetAttr(ctx, n.id, nil); err == nil {
+	a, err := r.fs.GetAttr(ctx, n.id, nil)
+	if r.rootVolatile {
+		return err != nil || time.Since(a.Ctime.Time()) < clockTick
+	}
+	if err == nil {
 		n.volatile.Store(a.Volatile)
 	}
 	return n.volatile.Load()
 }
+
+// clockTick is longer than the clock of a filesystem stands still: 10 ms where the
+// kernel ticks a hundred times a second.
+const clockTick = 20 * time.Millisecond
 
 // FsyncDir makes a directory durable. One that was removed while a process had it
 // open has nothing left to be made so.
