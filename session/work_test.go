@@ -101,7 +101,7 @@ func TestSlowOwner(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	c, cmd, say := owner(t)
+	c, _, say = owner(t)
 	say("n")
 	slow("one that sleeps", c.ping(t.Context()))
 	c.answer = time.Hour
@@ -111,7 +111,7 @@ func TestSlowOwner(t *testing.T) {
 		t.Errorf("given up: %v", err)
 	}
 
-	c, cmd, say = owner(t)
+	c, cmd, say := owner(t)
 	say("w")
 	if err := cmd.Process.Signal(unix.SIGSTOP); err != nil {
 		t.Fatal(err)
