@@ -124,9 +124,14 @@ type RemoveOptions struct {
 	// of the audit log first.
 	KeepAudit string
 
-	// Force removes also a worktree whose changes cannot all be committed, and
-	// what others saved while a capsule wrote the same file.
+	// Force removes also changes that are not committed, a worktree whose changes
+	// cannot all be, and what others saved while a capsule wrote the same file.
 	Force bool
+
+	// Unchanged removes only a session without changes, whatever its mode, and,
+	// without Force, only one in which capsules keep nothing. The error is
+	// ErrHolds where there is something.
+	Unchanged bool
 
 	// Unused takes back a session that was only just made: nothing is saved of
 	// it, and its branch goes too.
@@ -148,9 +153,13 @@ func Remove(ctx context.Context, st *store.Store, disk *store.Session, opt Remov
 		return err
 	}
 	if !opt.Force {
-		if err := checkKept(disk); err != nil {
-			return errors.Join(err, lock.Unlock())
-		}
+		err = checkKept(disk)
+	}
+	if err == nil {
+		err = checkHolds(ctx, disk, opt)
+	}
+	if err != nil {
+		return errors.Join(err, lock.Unlock())
 	}
 	if opt.KeepAudit != "" {
 		if err := keepAudit(ctx, disk, opt.KeepAudit); err != nil {

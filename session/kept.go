@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"os"
 
@@ -47,4 +48,33 @@ func checkKept(disk *store.Session) error {
 		return err
 	}
 	return errors.Join(held, fs.Close())
+}
+
+// ErrHolds says that a session has something that would be lost with it.
+var ErrHolds = errors.New("something would be lost with it")
+
+// checkHolds fails if changes would be lost with a session, or anything at all
+// that opt does not mean. The caller owns the session, and has not opened it:
+// what was true before it did may not be any more.
+func checkHolds(ctx context.Context, disk *store.Session, opt RemoveOptions) error {
+	if opt.Unchanged && !opt.Force {
+		if keeps, err := disk.KeepsData(); err != nil || keeps {
+			return errors.Join(err, ErrHolds)
+		}
+	}
+	// Without Force, changes of other modes are in the workspace or get committed.
+	if !opt.Unchanged && (opt.Force || disk.File.Mode != store.Overlay) {
+		return nil
+	}
+	t, err := openTree(ctx, disk, nil)
+	if err != nil {
+		return err
+	}
+	n := 0
+	err = t.status(ctx, StatusRequest{Hidden: true}, func(Change) error { n++; return nil })
+	if n > 0 {
+		err = errors.Join(err, fault.New(fault.Failed, "commit or discard them, or repeat it with --force",
+			"session %s holds changes (%d): %w", disk.File.Name, n, ErrHolds))
+	}
+	return errors.Join(err, t.close())
 }

@@ -282,7 +282,11 @@ func (e *env) prune(force, dryRun bool) error {
 			}
 		}
 		if !dryRun {
-			if err := session.Remove(e.ctx, st, disk, session.RemoveOptions{Force: force, Note: e.removing}); err != nil {
+			err := session.Remove(e.ctx, st, disk, session.RemoveOptions{Unchanged: !gone, Force: force, Note: e.removing})
+			if errors.Is(err, session.ErrHolds) {
+				continue // somebody was there meanwhile
+			}
+			if err != nil {
 				return err
 			}
 		}
