@@ -72,8 +72,8 @@ func tree(t *testing.T, dir string) string {
 	var lines []string
 	seen := map[uint64]string{}
 	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		rel := strings.TrimPrefix(strings.TrimPrefix(path, dir), "/")
-		if err != nil || rel == "" {
+		rel := strings.TrimPrefix(strings.TrimPrefix(path, filepath.Clean(dir)), "/")
+		if err != nil || path == dir {
 			return err
 		}
 		var st unix.Stat_t
@@ -233,20 +233,33 @@ func TestIdentityStays(t *testing.T) {
 }
 
 // kernelOverlay mounts the kernel's overlay and returns where; with an index,
-// which keeps hard links one file, where the layers can have it.
+// which keeps hard links one file, where the layers can have it. It is in no tree
+// of mounts: another's copy of it would keep its layers from being mounted again.
 func kernelOverlay(t *testing.T, lower, upper, work string) string {
 	t.Helper()
-	mnt := t.TempDir()
-	data := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s,redirect_dir=on,index=on", lower, upper, work)
-	if err := unix.Mount("overlay", mnt, "overlay", 0, data); err != nil {
-		t.Fatalf("kernel overlay with %s: %v", data, err)
+	fsfd, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		t.Fatalf("fsopen: %v", err)
+	}
+	defer unix.Close(fsfd)
+	for _, o := range [][2]string{{"lowerdir+", lower}, {"upperdir", upper}, {"workdir", work}, {"redirect_dir", "on"}, {"index", "on"}} {
+		if err := unix.FsconfigSetString(fsfd, o[0], o[1]); err != nil {
+			t.Fatalf("kernel overlay, %s=%s: %v", o[0], o[1], err)
+		}
+	}
+	if err := unix.FsconfigCreate(fsfd); err != nil {
+		t.Fatalf("kernel overlay of %s, %s and %s: %v", lower, upper, work, err)
+	}
+	fd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		t.Fatalf("fsmount: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Unmount(mnt, unix.MNT_DETACH); err != nil {
+		if err := unix.Close(fd); err != nil {
 			t.Error(err)
 		}
 	})
-	return mnt
+	return fmt.Sprintf("/proc/%d/fd/%d/.", os.Getpid(), fd)
 }
 
 // An overlay whose lower layer is itself an overlay, ours or the kernel's, and
