@@ -208,13 +208,8 @@ func (r *reservedInos) init(fs *FS) error {
 	if err != nil || len(r.set) == 0 {
 		return err
 	}
-	shown := make(map[uint64]struct{})
-	fd, err := fs.ly.upper.Acquire()
+	shown, err := fs.collectInos()
 	if err != nil {
-		return err
-	}
-	defer fs.ly.upper.Release()
-	if err := fs.collectInos(fd, ".", shown); err != nil {
 		return err
 	}
 	for ino := range r.set {
@@ -226,9 +221,26 @@ func (r *reservedInos) init(fs *FS) error {
 	return nil
 }
 
-// collectInos adds the numbers that marks below the upper directory name show.
-func (fs *FS) collectInos(dirfd int, name string, shown map[uint64]struct{}) error {
-	fd, err := at.Open(dirfd, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+// collectInos returns the numbers that marks in the upper layer show.
+func (fs *FS) collectInos() (map[uint64]struct{}, error) {
+	shown := make(map[uint64]struct{})
+	for todo := []*at.Dir{fs.ly.upper}; len(todo) > 0; {
+		dir := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		err := location{dir: dir}.use(func(dirfd int, _ string) error {
+			return fs.collectInosIn(dirfd, shown, func(name string) { todo = append(todo, dir.Child(name, at.Ident{})) })
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return shown, nil
+}
+
+// collectInosIn adds to shown those of the entries of one directory, and calls sub
+// for each directory in it.
+func (fs *FS) collectInosIn(dirfd int, shown map[uint64]struct{}, sub func(name string)) error {
+	fd, err := at.Open(dirfd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}
@@ -237,13 +249,12 @@ func (fs *FS) collectInos(dirfd int, name string, shown map[uint64]struct{}) err
 	if err != nil {
 		return err
 	}
-	var dirs []string
 	var fail error
 	err = at.ReadDir(fd, 0, func(e vfs.DirEntry) bool {
 		switch {
 		case e.Name == "." || e.Name == "..":
 		case e.Type == unix.S_IFDIR:
-			dirs = append(dirs, e.Name)
+			sub(e.Name)
 		case impure:
 			ino, err := fs.ly.ino(fd, e.Name)
 			if err != nil {
@@ -256,12 +267,6 @@ func (fs *FS) collectInos(dirfd int, name string, shown map[uint64]struct{}) err
 	})
 	if err == nil {
 		err = fail
-	}
-	for _, d := range dirs {
-		if err != nil {
-			return err
-		}
-		err = fs.collectInos(fd, d, shown)
 	}
 	return err
 }

@@ -99,65 +99,6 @@ func (fs *FS) clearScratch() error {
 	return clearDir(fd)
 }
 
-// clearDir removes everything in the directory fd, which is open for reading.
-func clearDir(fd int) error {
-	// Removing what has been listed may make a filesystem skip entries, so the
-	// listing starts again until it finds nothing.
-	for {
-		var names []string
-		var dirs []bool
-		err := at.ReadDir(fd, 0, func(e vfs.DirEntry) bool {
-			if e.Name != "." && e.Name != ".." {
-				names = append(names, e.Name)
-				dirs = append(dirs, e.Type == unix.S_IFDIR || e.Type == 0)
-			}
-			return len(names) < 4096
-		})
-		if err != nil {
-			return err
-		}
-		if len(names) == 0 {
-			return nil
-		}
-		for i, name := range names {
-			if err := removeTree(fd, name, dirs[i]); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// removeTree removes name in dirfd with everything below.
-func removeTree(dirfd int, name string, maybeDir bool) error {
-	if !maybeDir {
-		return at.Unlink(dirfd, name, 0)
-	}
-	err := at.Unlink(dirfd, name, unix.AT_REMOVEDIR)
-	switch err {
-	case syscall.ENOTDIR:
-		return at.Unlink(dirfd, name, 0)
-	case syscall.ENOTEMPTY, syscall.EEXIST, syscall.EACCES:
-	default:
-		return err
-	}
-	fd, err := at.Open(dirfd, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	if err == syscall.EACCES {
-		// Our own, with a mode that shuts us out.
-		if err = at.Chmod(dirfd, name, 0o700); err == nil {
-			fd, err = at.Open(dirfd, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	err = clearDir(fd)
-	unix.Close(fd)
-	if err != nil {
-		return err
-	}
-	return at.Unlink(dirfd, name, unix.AT_REMOVEDIR)
-}
-
 // probe finds out what the filesystem of upper and work can do.
 func (fs *FS) probe() error {
 	ly := &fs.ly
