@@ -39,7 +39,7 @@ func checkKept(disk *store.Session) error {
 	var held error
 	fs, err := hostfs.Open(root, hostfs.Options{Stage: disk.Stage("workspace"), Kept: func(k hostfs.Kept) {
 		held = fault.New(fault.Failed, "move it to where it belongs, or repeat the command with --force",
-			"session %s holds what another process saved while a capsule wrote the same file: %s", disk.File.Name, fault.Arg(k.Path))
+			"session %s holds what another process saved while a capsule wrote the same file: %s", disk.File.Name, fault.Arg(k.Path)).By(ErrHolds)
 	}})
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // the workspace is gone, of which others tell
@@ -58,8 +58,12 @@ var ErrHolds = errors.New("something would be lost with it")
 // what was true before it did may not be any more.
 func checkHolds(ctx context.Context, disk *store.Session, opt RemoveOptions) error {
 	if opt.Unchanged && !opt.Force {
-		if keeps, err := disk.KeepsData(); err != nil || keeps {
-			return errors.Join(err, ErrHolds)
+		keeps, err := disk.KeepsData()
+		if keeps {
+			err = fault.New(fault.Failed, "repeat it with --force", "session %s: capsules keep files or values in it", disk.File.Name).By(ErrHolds)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	// Without Force, changes of other modes are in the workspace or get committed.
@@ -74,7 +78,7 @@ func checkHolds(ctx context.Context, disk *store.Session, opt RemoveOptions) err
 	err = t.status(ctx, StatusRequest{Hidden: true}, func(Change) error { n++; return nil })
 	if n > 0 {
 		err = errors.Join(err, fault.New(fault.Failed, "commit or discard them, or repeat it with --force",
-			"session %s holds changes (%d): %w", disk.File.Name, n, ErrHolds))
+			"session %s holds changes (%d)", disk.File.Name, n).By(ErrHolds))
 	}
 	return errors.Join(err, t.close())
 }

@@ -284,7 +284,8 @@ func (e *env) prune(force, dryRun bool) error {
 		if !dryRun {
 			err := session.Remove(e.ctx, st, disk, session.RemoveOptions{Unchanged: !gone, Force: force, Note: e.removing})
 			if errors.Is(err, session.ErrHolds) {
-				continue // somebody was there meanwhile
+				e.note("%s", fault.Of(err).What)
+				continue
 			}
 			if err != nil {
 				return err
