@@ -204,6 +204,9 @@ func publish(from, to string) error {
 // errCompileTime is the cause of a context whose compilation took too long.
 var errCompileTime = errors.New("compile time")
 
+// errKilled says nothing about the module: it may be compiled the next time.
+var errKilled = errors.New("having it compiled: the process that does was killed, as the kernel does where memory runs out; try it again when there is more")
+
 // compile starts a process that compiles code into the directory out, but for what
 // the directory known has (empty: nothing has), and waits for it.
 //
@@ -237,6 +240,10 @@ func (k *compilers) compile(ctx context.Context, code []byte, out, known string)
 	}
 	if state := cmd.ProcessState; exit != nil && !exit.Exited() && state.UserTime()+state.SystemTime() >= time.Duration(job.CPU)*time.Second {
 		return k.tooMuch(overTime)
+	}
+	if exit != nil && exit.Sys().(syscall.WaitStatus).Signal() == unix.SIGKILL {
+		// Not by this process: by the kernel, which takes it first, or a person.
+		return errKilled
 	}
 	var rep report
 	if err == nil && json.Unmarshal(stdout.b, &rep) == nil {

@@ -67,7 +67,6 @@ func TestCompileBomb(t *testing.T) {
 func TestCompilerEnds(t *testing.T) {
 	for how, want := range map[string]string{
 		"panics":  "panic: runtime error: index out of range",
-		"killed":  "signal: killed",
 		"quiet":   "it says nothing",
 		"garbage": "first words",
 	} {
@@ -78,7 +77,14 @@ func TestCompilerEnds(t *testing.T) {
 			t.Errorf("%s: %v", how, err)
 		}
 	}
-	h, _ := apart(t, capsulehost.Options{Compiler: []string{"capsulehost.test", "compile-well", "and more"}})
+	// It is none where the machine had no memory for it.
+	h, _ := apart(t, capsulehost.Options{Compiler: compilerArgs("killed")})
+	if _, err := h.Compile(context.Background(), numbered(1)); err == nil || !strings.Contains(err.Error(), "was killed, as the kernel does where memory runs out") {
+		t.Errorf("killed: %v", err)
+	} else if _, ok := errors.AsType[*capsulehost.FormatError](err); ok {
+		t.Errorf("killed is called the module's fault: %v", err)
+	}
+	h, _ = apart(t, capsulehost.Options{Compiler: []string{"capsulehost.test", "compile-well", "and more"}})
 	if _, err := h.Compile(context.Background(), numbered(1)); err == nil {
 		t.Error("with wrong arguments it compiles")
 	}
