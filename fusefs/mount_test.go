@@ -165,6 +165,10 @@ func TestAbort(t *testing.T) {
 		st := m.Do(serve.Request{Op: "stats"}).Stats
 		return st.Handles == 0 && st.Nodes == 0
 	})
+	m.Must(serve.Request{Op: "unmount"})
+	if _, err := os.Stat(m.Mountpoint); err != nil {
+		t.Errorf("unmounted after the abort: %v", err)
+	}
 }
 
 // Two mounts of one filesystem: what changes on one shows on the other soon, and

@@ -35,11 +35,12 @@ func (s *Server) Wait(ctx context.Context) error {
 // are in use it fails with [ErrBusy] and the mount stays. Where another mount
 // namespace (of a container, say) has a copy, that is still served after some
 // seconds, when Unmount returns; Wait tells when it ends. An ended mount is no
-// error; one that was taken out of the tree and is still served, for files that
-// are open, is [ErrNotMounted].
+// error, and what an abort left of it is taken away; one that was taken out of
+// the tree and is still served, for files that are open, is [ErrNotMounted].
 func (s *Server) Unmount() error {
 	if s.done() {
-		return nil
+		_, err := CleanStale(s.path)
+		return err
 	}
 	if err := s.unmount(false); err != nil {
 		// Out of the tree, it may be about to end: the kernel has let go of it
@@ -76,7 +77,7 @@ func (s *Server) endsWithin(d time.Duration) bool {
 // serving the files that are open until the last is closed; Wait tells when.
 func (s *Server) UnmountLazy() error {
 	if s.done() {
-		return nil
+		return s.Unmount()
 	}
 	if err := s.unmount(true); err != nil && !s.done() {
 		return err

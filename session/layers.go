@@ -147,7 +147,7 @@ func openUnused(ctx context.Context, opt overlay.Options) (*overlay.FS, error) {
 // cancelled. It leaves no mount behind, and the layers closed.
 func (m *LayerMount) Wait(ctx context.Context) error {
 	if m.srv.Wait(ctx) == nil {
-		return m.close()
+		return errors.Join(m.srv.Unmount(), m.close()) // after an abort it is in the tree still
 	}
 	unmounted := make(chan error, 1) // takes one
 	go func() { unmounted <- m.unmount(time.Now().Add(grace)) }()

@@ -205,6 +205,7 @@ func (o *Owner) wait(ctx context.Context) (by peer, err error) {
 	by, err = o.waitEnd(ctx, m, gone)
 	select {
 	case <-gone:
+		err = errors.Join(err, m.srv.Unmount()) // after an abort it is in the tree still
 		o.opt.Log.WithField("mountpoint", m.point).Info("unmounted")
 		return by, err
 	case <-time.After(leaving):
