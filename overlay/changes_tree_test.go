@@ -181,19 +181,6 @@ func hostTree(t testing.TB, root string) tree {
 
 // diffTrees says in what two trees differ, a few lines of it.
 func diffTrees(a, b tree) string {
-	var out []string
-	for name, x := range a {
-		if y, ok := b[name]; !ok {
-			out = append(out, fmt.Sprintf("only in the first: %q %s", name, x))
-		} else if x != y {
-			out = append(out, fmt.Sprintf("%q: %s\n\tagainst %s", name, x, y))
-		}
-	}
-	for name, y := range b {
-		if _, ok := a[name]; !ok {
-			out = append(out, fmt.Sprintf("only in the second: %q %s", name, y))
-		}
-	}
-	sort.Strings(out)
+	out := Differences(a, b)
 	return strings.Join(out[:min(len(out), 8)], "\n")
 }

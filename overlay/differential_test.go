@@ -113,23 +113,7 @@ func dump(t *testing.T, s subject, opts ...string) map[string]string {
 }
 
 // differences compares two dumps line by line.
-func differences(a, b map[string]string) string {
-	var out []string
-	for p, x := range a {
-		if y, ok := b[p]; !ok {
-			out = append(out, fmt.Sprintf("%s: only in the first: %s", p, x))
-		} else if x != y {
-			out = append(out, fmt.Sprintf("%s:\n\t%s\n\t%s", p, x, y))
-		}
-	}
-	for p, y := range b {
-		if _, ok := a[p]; !ok {
-			out = append(out, fmt.Sprintf("%s: only in the second: %s", p, y))
-		}
-	}
-	sort.Strings(out)
-	return strings.Join(out, "\n")
-}
+func differences(a, b map[string]string) string { return strings.Join(overlay.Differences(a, b), "\n") }
 
 // seedTree fills a lower directory with a random tree whose times are old.
 func seedTree(t *testing.T, r *rand.Rand, dir string, links bool) {

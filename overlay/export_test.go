@@ -1,5 +1,10 @@
 package overlay
 
+import (
+	"fmt"
+	"slices"
+)
+
 // Pinned tells whether the upper file at path is in use.
 func (fs *FS) Pinned(path string) bool { return fs.pinned(path) }
 
@@ -32,4 +37,23 @@ func LimitHostWatches(fs *FS, n int) {
 	fs.host.mu.Lock()
 	defer fs.host.mu.Unlock()
 	fs.host.max = n
+}
+
+// Differences says in what two trees differ, given as a line for each path: a
+// sorted list.
+func Differences(a, b map[string]string) (out []string) {
+	for path, x := range a {
+		if y, ok := b[path]; !ok {
+			out = append(out, fmt.Sprintf("only in the first: %q %s", path, x))
+		} else if x != y {
+			out = append(out, fmt.Sprintf("%q:\n\t%s\n\t%s", path, x, y))
+		}
+	}
+	for path, y := range b {
+		if _, ok := a[path]; !ok {
+			out = append(out, fmt.Sprintf("only in the second: %q %s", path, y))
+		}
+	}
+	slices.Sort(out)
+	return out
 }

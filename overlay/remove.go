@@ -42,6 +42,29 @@ func (fs *FS) entryOf(ctx context.Context, p *node, name string) (*node, error) 
 
 // Unlink implements [vfs.FS].
 func (fs *FS) Unlink(ctx context.Context, parent vfs.NodeID, name string) error {
+	return fs.remove(ctx, parent, name, func(p *node) (*node, error) {
+		if p.d.upper.Load() == nil {
+			// What is to be removed is in a lower layer: make room for a whiteout.
+			n, err := fs.entryOf(ctx, p, name)
+			if err != nil {
+				return nil, err
+			}
+			dir := n.isDir()
+			fs.put(n)
+			if dir {
+				return nil, syscall.EISDIR
+			}
+			if err := fs.copyUp(ctx, p, wholeFile); err != nil {
+				return nil, err
+			}
+		}
+		return fs.unlinkIn(p, name)
+	})
+}
+
+// remove has from remove name from the directory parent, tells who watches, and
+// drops the reference that from returns to what had the name.
+func (fs *FS) remove(ctx context.Context, parent vfs.NodeID, name string, from func(p *node) (*node, error)) error {
 	if err := vfs.CheckName(name); err != nil {
 		return err
 	}
@@ -51,22 +74,7 @@ func (fs *FS) Unlink(ctx context.Context, parent vfs.NodeID, name string) error 
 		return err
 	}
 	defer fs.put(p)
-	if p.d.upper.Load() == nil {
-		// What is to be removed is in a lower layer: make room for a whiteout.
-		n, err := fs.entryOf(ctx, p, name)
-		if err != nil {
-			return err
-		}
-		dir := n.isDir()
-		fs.put(n)
-		if dir {
-			return syscall.EISDIR
-		}
-		if err := fs.copyUp(ctx, p, wholeFile); err != nil {
-			return err
-		}
-	}
-	n, err := fs.unlinkIn(p, name)
+	n, err := from(p)
 	if err != nil {
 		return err
 	}

@@ -12,31 +12,22 @@ import (
 
 // Rmdir implements [vfs.FS].
 func (fs *FS) Rmdir(ctx context.Context, parent vfs.NodeID, name string) error {
-	if err := vfs.CheckName(name); err != nil {
-		return err
-	}
-	defer fs.gate.enter(parent).RUnlock()
-	p, err := fs.dirNode(parent)
-	if err != nil {
-		return err
-	}
-	defer fs.put(p)
-	for {
-		n, err := fs.entryOf(ctx, p, name)
-		if err != nil {
-			return err
+	return fs.remove(ctx, parent, name, func(p *node) (*node, error) {
+		for {
+			n, err := fs.entryOf(ctx, p, name)
+			if err != nil {
+				return nil, err
+			}
+			again, err := fs.rmdirOf(ctx, p, name, n)
+			if !again && err == nil {
+				return n, nil
+			}
+			fs.put(n)
+			if !again {
+				return nil, err
+			}
 		}
-		again, err := fs.rmdirOf(ctx, p, name, n)
-		if !again && err == nil {
-			fs.EntryChanged(ctx, p.id, name)
-			fs.NodeChanged(ctx, n.id, false)
-			fs.NodeChanged(ctx, p.id, true)
-		}
-		fs.put(n)
-		if !again {
-			return err
-		}
-	}
+	})
 }
 
 // rmdirOf removes n, which was name in p a moment ago; again says that it is
