@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/mattn/go-isatty"
 	"github.com/sirupsen/logrus"
@@ -96,7 +95,7 @@ func oneLine(s string) string {
 	}
 	s = strings.Join(parts, "; ")
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+		if fault.Unseen(r) {
 			return '?'
 		}
 		return r

@@ -192,7 +192,7 @@ func (c *screenWriter) print(line []byte) {
 			c.out.Write([]byte{'^', b ^ 0x40})
 		case r == utf8.RuneError && n == 1 && b < 0xa0: // a control character of an 8-bit terminal
 			fmt.Fprintf(&c.out, "<%02X>", b)
-		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r):
+		case fault.Unseen(r):
 			fmt.Fprintf(&c.out, "<U+%04X>", r)
 		default:
 			c.out.Write(line[:n])

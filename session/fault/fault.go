@@ -103,7 +103,7 @@ var nexts = map[syscall.Errno]string{
 // where nothing in it is special, and quoted otherwise.
 func Arg(path string) string {
 	plain := path != ""
-	control := !utf8.ValidString(path) || strings.ContainsFunc(path, unseen)
+	control := !utf8.ValidString(path) || strings.ContainsFunc(path, Unseen)
 	for i := range len(path) {
 		c := path[i]
 		plain = plain && (c >= 0x80 || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("/._-+,:@%=", c) >= 0)
@@ -124,7 +124,7 @@ func Arg(path string) string {
 			b.WriteRune(r)
 		case r == '\n':
 			b.WriteString(`\n`)
-		case r == utf8.RuneError && n == 1, unseen(r):
+		case r == utf8.RuneError && n == 1, Unseen(r):
 			for i := range n {
 				fmt.Fprintf(&b, `\x%02x`, path[i])
 			}
@@ -137,8 +137,8 @@ func Arg(path string) string {
 	return b.String()
 }
 
-// unseen tells whether a terminal shows nothing of r, and may do something.
-func unseen(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
+// Unseen tells whether a terminal shows nothing of r, and may do something for it.
+func Unseen(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
 
 // Of returns the fault that err is or wraps, with the whole text of err. An
 // error that is none becomes one of kind Failed; nil stays nil.

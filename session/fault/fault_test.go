@@ -49,7 +49,7 @@ func TestArg(t *testing.T) {
 		if err != nil || string(out) != path {
 			t.Errorf("%q as %s is read as %q, %v", path, quoted, out, err)
 		}
-		if !utf8.ValidString(quoted) || strings.ContainsFunc(quoted, unseen) {
+		if !utf8.ValidString(quoted) || strings.ContainsFunc(quoted, Unseen) {
 			t.Errorf("%q holds what a terminal does not show", quoted)
 		}
 	}
